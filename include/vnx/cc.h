@@ -1,0 +1,82 @@
+/*
+ * vnx: congestion control - the contract between the sender and an algorithm
+ *
+ * The sender (engine/tcp) detects losses, counts, retransmits and does the
+ * window arithmetic of recovery that is the same for all (RFC 5681, 6582);
+ * an algorithm decides how cwnd grows and how far it falls.  Algorithms are
+ * static ops, registered by name; the sender never asks which one it has.
+ * State beyond cwnd and ssthresh lives in VnxCc.state: the ops say how much.
+ *
+ * Units: bytes and nanoseconds.  An algorithm has no clock: times come in.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VNX_CC_H
+#define VNX_CC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VNX_CC_STATE_MAX 128            /* bytes of private state, per half */
+#define VNX_CC_UNLIMITED UINT32_MAX     /* a cwnd or ssthresh that does not limit */
+
+typedef struct VnxCcOps VnxCcOps;
+
+typedef struct VnxCc {
+    const VnxCcOps *ops;
+    uint32_t cwnd;
+    uint32_t ssthresh;
+    uint32_t mss;                       /* SMSS, RFC 5681: kept current by the sender */
+    uint32_t initial_window;            /* bytes */
+    _Alignas(8) uint8_t state[VNX_CC_STATE_MAX];
+} VnxCc;
+
+/* An ACK of new data outside of recovery. */
+typedef struct VnxCcAck {
+    int64_t now_ns;
+    uint32_t acked;                     /* bytes it newly acknowledges */
+    uint32_t in_flight;                 /* before this ACK */
+    int64_t rtt_ns;                     /* this ACK's sample, 0: none */
+    int64_t srtt_ns;
+    int64_t min_rtt_ns;
+    bool cwnd_limited;                  /* the sender had more to send than cwnd let it */
+} VnxCcAck;
+
+typedef enum VnxCcLoss {
+    VNX_CC_LOSS_FAST,                   /* duplicate ACKs: fast recovery begins */
+    VNX_CC_LOSS_RTO,                    /* retransmission timeout */
+    VNX_CC_LOSS_ECN,                    /* congestion experienced */
+} VnxCcLoss;
+
+struct VnxCcOps {
+    const char *name;
+    size_t state_size;                  /* at most VNX_CC_STATE_MAX; zeroed before init */
+    /* Mandatory: a new connection; set cwnd and ssthresh. */
+    void (*init)(VnxCc *cc, int64_t now_ns);
+    /* Mandatory: grow cwnd. */
+    void (*on_ack)(VnxCc *cc, const VnxCcAck *ack);
+    /* Mandatory: set ssthresh, and cwnd as it shall be after recovery has ended;
+     * for RTO: as the sender shall restart. */
+    void (*on_loss)(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t now_ns);
+    /* Optional: recovery is over (cwnd set by the sender before). */
+    void (*on_recovered)(VnxCc *cc, int64_t now_ns);
+    /* Optional: nothing was sent for @idle_ns. */
+    void (*on_idle)(VnxCc *cc, int64_t idle_ns, int64_t rto_ns);
+    /* Optional: bytes per second at which to send; 0: no pacing. */
+    uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
+};
+
+/* By name, or NULL.  "reno" and "none" (never limits, but for what follows a timeout). */
+const VnxCcOps *vnx_cc_find(const char *name);
+/* The @i-th algorithm, or NULL past the last one. */
+const VnxCcOps *vnx_cc_get(unsigned i);
+/* Mandatory members are present and the state fits; the unit test asks it of each. */
+bool vnx_cc_ops_valid(const VnxCcOps *ops);
+
+/* Start @cc with @ops. */
+void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, uint32_t initial_window,
+                  int64_t now_ns);
+
+#endif /* VNX_CC_H */

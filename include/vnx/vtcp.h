@@ -1,0 +1,323 @@
+/*
+ * vnx: vTCP - TCP acceleration in band, without the end hosts' cooperation (T, P)
+ *
+ * One VnxVtcp per filter.  Its host pushes every frame of both directions into
+ * it; vTCP says PASS (the host forwards the frame as it is) or CONSUMED (vTCP
+ * has dropped it, kept its payload, or sent something in its place).  What vTCP
+ * sends leaves by the ops.  There is no clock, no timer, no I/O and no
+ * global in here: time is an argument, and the host calls vnx_vtcp_run() when
+ * vnx_vtcp_next_deadline() has come, after pushes, and when a direction that
+ * was busy takes frames again.
+ *
+ * Rules: nothing that was acknowledged early is dropped before its receiver's
+ * cumulative ACK covers it; every rule is told in engine/tcp/ beside the code
+ * that keeps it.  The ops never re-enter: calling any vnx_vtcp_* function from
+ * inside an op is an error.
+ *
+ * Not thread-safe; one thread at a time.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VNX_VTCP_H
+#define VNX_VTCP_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <vnx/flow-key.h>
+#include <vnx/packet.h>
+
+typedef struct VnxVtcp VnxVtcp;
+
+typedef enum VnxVerdict {
+    VNX_VERDICT_PASS,           /* forward the frame unchanged */
+    VNX_VERDICT_CONSUMED,       /* the frame is vTCP's affair; do not forward */
+} VnxVerdict;
+
+typedef enum VnxMode {
+    VNX_MODE_ACCELERATE,
+    VNX_MODE_OBSERVE,           /* follow flows, change nothing */
+    VNX_MODE_OFF,               /* not even follow new flows */
+} VnxMode;
+
+/* State of one half, i.e. of one data direction, of a connection. */
+typedef enum VnxHalfState {
+    VNX_HALF_OBSERVING,         /* packets pass end to end */
+    VNX_HALF_JOINING,           /* copies are kept; older bytes are not acknowledged yet */
+    VNX_HALF_ACCELERATING,      /* early acknowledgement */
+    VNX_HALF_DRAINING,          /* no new early ACK; what was acknowledged is delivered */
+    VNX_HALF__MAX
+} VnxHalfState;
+
+/* Why a half is not on the fast path (or left it last). */
+typedef enum VnxReason {
+    VNX_REASON_NONE,
+    VNX_REASON_HANDSHAKE,       /* not established yet */
+    VNX_REASON_NOT_SEEN,        /* handshake not seen whole */
+    VNX_REASON_OPTIONS,         /* MD5, AO, MPTCP, AccECN, data on SYN ... */
+    VNX_REASON_ECN,             /* ECN negotiated */
+    VNX_REASON_MODE,            /* mode is not accelerate */
+    VNX_REASON_STATUS,          /* filter switched off */
+    VNX_REASON_OUT_OF_ORDER,
+    VNX_REASON_BUFFER_FULL,
+    VNX_REASON_URGENT,
+    VNX_REASON_NEW_SYN,         /* SYN on a live connection */
+    VNX_REASON_CLOSED,          /* both sides done */
+    VNX_REASON__MAX
+} VnxReason;
+
+typedef enum VnxFlowState {
+    VNX_FLOW_SYN_SENT,
+    VNX_FLOW_SYN_RECEIVED,
+    VNX_FLOW_ESTABLISHED,
+    VNX_FLOW_CLOSED,            /* FINs of both sides acknowledged; lingers */
+    VNX_FLOW_RESET,             /* a reset, or its delivery, ends it */
+    VNX_FLOW_UNTRACKED,         /* observe only, for good */
+    VNX_FLOW_STATE__MAX
+} VnxFlowState;
+
+const char *vnx_half_state_name(VnxHalfState state);
+const char *vnx_reason_name(VnxReason reason);
+const char *vnx_flow_state_name(VnxFlowState state);
+
+/* What frames toward a side may look like. */
+typedef struct VnxOffload {
+    uint8_t vnet_len;           /* virtio-net header on frames: 0, 10, 12 or 20 */
+    bool csum;                  /* the receiver completes partial checksums */
+    bool tso4;                  /* it takes TCPv4 GSO frames (needs csum) */
+    bool tso6;
+} VnxOffload;
+
+typedef struct VnxVtcpConfig {
+    VnxMode mode;
+    uint64_t buffer_size;       /* cap on real buffer bytes of all flows */
+    uint32_t flow_buffer_size;  /* ... of each half of a flow */
+    uint32_t max_flows;
+    uint32_t dupack_threshold;  /* 2 .. 255 */
+    uint32_t initial_window;    /* of the congestion window, in segments, 1 .. 1000 */
+    uint32_t min_rto_ms;
+    uint32_t max_rto_ms;
+    uint32_t retry_limit_ms;    /* no sign of life from a receiver for so long: reset */
+    char congestion_control[16]; /* toward the network, by name: "reno" */
+} VnxVtcpConfig;
+
+#define VNX_BUFFER_SIZE_MIN        (256 * 1024ull)
+#define VNX_BUFFER_SIZE_MAX        (1ull << 40)
+#define VNX_BUFFER_SIZE_DEFAULT    (64ull << 20)
+#define VNX_FLOW_BUFFER_SIZE_MIN   (64 * 1024u)
+#define VNX_FLOW_BUFFER_SIZE_MAX   (512u << 20)     /* half of RFC 7323's window limit */
+#define VNX_FLOW_BUFFER_SIZE_DEFAULT (4u << 20)
+#define VNX_MAX_FLOWS_MAX          (1u << 24)
+#define VNX_MAX_FLOWS_DEFAULT      65536u
+#define VNX_DUPACK_THRESHOLD_MIN   2u
+#define VNX_DUPACK_THRESHOLD_MAX   255u
+#define VNX_DUPACK_THRESHOLD_DEFAULT 3u             /* RFC 5681 3.2 */
+#define VNX_INITIAL_WINDOW_MIN     1u
+#define VNX_INITIAL_WINDOW_MAX     1000u
+#define VNX_INITIAL_WINDOW_DEFAULT 10u              /* RFC 6928 */
+#define VNX_RTO_MIN_MS             1u
+#define VNX_RTO_MAX_MS             600000u
+#define VNX_MIN_RTO_DEFAULT_MS     200u
+#define VNX_MAX_RTO_DEFAULT_MS     60000u           /* RFC 6298 2.5 */
+#define VNX_RETRY_LIMIT_MIN_MS     1000u
+#define VNX_RETRY_LIMIT_MAX_MS     86400000u
+#define VNX_RETRY_LIMIT_DEFAULT_MS 120000u          /* RFC 1122 4.2.3.5: at least 100 s */
+
+/* Fills in the defaults above, mode accelerate, "reno". */
+void vnx_vtcp_config_init(VnxVtcpConfig *cfg);
+/*
+ * Returns false and sets @err when a member is out of its range; the message names
+ * the member as the options spell it (flow-buffer-size ...), the value and the range.
+ */
+bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err);
+#define VNX_VTCP_ERROR (vnx_vtcp_error_quark())
+GQuark vnx_vtcp_error_quark(void);
+typedef enum { VNX_VTCP_ERROR_RANGE } VnxVtcpErrorCode;
+
+/* Counters of an instance: listed once, everything else is generated from here.
+ * X(C name, QMP name, meaning) */
+#define VNX_VTCP_COUNTERS(X) \
+    X(packets, "packets", "frames pushed") \
+    X(tcp_packets, "tcp-packets", "TCP segments among them") \
+    X(not_tcp, "not-tcp", "frames passed as not TCP, fragments among them") \
+    X(malformed, "malformed", "frames passed untouched: truncated or contradictory") \
+    X(bad_checksum, "bad-checksum", "TCP segments passed untouched for their checksum") \
+    X(unacceptable, "unacceptable", "segments outside window or sequence, or too old (PAWS)") \
+    X(paused_drops, "paused-drops", "segments dropped while the VM does not run") \
+    X(flows_created, "flows-created", "connections followed since their SYN") \
+    X(flows_evicted, "flows-evicted", "connections forgotten to make room") \
+    X(flows_refused, "flows-refused", "connections not followed: table full") \
+    X(flows_reset, "flows-reset", "connections that vTCP reset: retry limit or drain timeout") \
+    X(early_ack_bytes, "early-acked-bytes", "payload acknowledged before its receiver did") \
+    X(early_acks, "early-acks", "ACK segments generated toward senders") \
+    X(acks_consumed, "acks-consumed", "receivers' ACKs not forwarded") \
+    X(acks_rewritten, "acks-rewritten", "forwarded segments whose ACK or window was replaced") \
+    X(buffered_bytes, "buffered-bytes", "payload copied to segment buffers") \
+    X(duplicate_bytes, "duplicate-bytes", "payload dropped as already buffered or delivered") \
+    X(out_of_order, "out-of-order", "segments that arrived ahead of sequence") \
+    X(buffer_full, "buffer-full", "segments that found no room") \
+    X(retransmits, "retransmits", "segments retransmitted by vTCP, any cause") \
+    X(rto_retransmits, "rto-retransmits", "retransmission timeouts") \
+    X(fast_retransmits, "fast-retransmits", "recoveries entered by duplicate ACKs") \
+    X(window_probes, "window-probes", "probes of zero windows sent") \
+    X(probes_answered, "probes-answered", "keepalives and window probes answered for the receiver") \
+    X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs (RFC 5961)") \
+    X(drains, "drains", "times a half left the fast path") \
+    X(rejoins, "rejoins", "times a half returned to it") \
+    X(payload_passed, "payload-passed-bytes", "payload forwarded by the end hosts' own means") \
+    X(alloc_failures, "no-memory", "segments for which the total buffer cap had no room")
+
+typedef struct VnxVtcpStats {
+#define VNX_X(name, qmp, text) uint64_t name;
+    VNX_VTCP_COUNTERS(VNX_X)
+#undef VNX_X
+    /* gauges */
+    uint32_t flows;
+    uint32_t half_open;
+    uint64_t buffer_used;       /* real bytes of segment buffers */
+    uint64_t buffer_reserved;   /* promised by advertised windows */
+    uint64_t undelivered;       /* acknowledged early, not yet by the receiver */
+} VnxVtcpStats;
+
+typedef struct VnxVtcpHalfInfo {    /* indexed by VnxDir */
+    VnxHalfState state;
+    VnxReason reason;
+    uint64_t bytes;                 /* payload of S seen in order */
+    uint64_t early_acked_bytes;
+    uint64_t acks_consumed;
+    uint64_t retransmits;
+    uint64_t rto_retransmits;
+    uint64_t fast_retransmits;
+    uint64_t dupacks;               /* from R */
+    uint64_t out_of_order;
+    uint64_t duplicate_bytes;
+    uint32_t undelivered;           /* acknowledged early, not yet by R */
+    uint32_t buffer_used;           /* real bytes */
+    uint32_t una, nxt;              /* send side toward R */
+    uint32_t early;                 /* highest ACK given to S */
+    uint32_t advertised_window;     /* toward S, bytes */
+    uint32_t receiver_window;       /* R's, bytes beyond una */
+    uint32_t cwnd, ssthresh;        /* bytes; UINT32_MAX: not limited */
+    uint32_t mss;
+    int64_t srtt_ns, rttvar_ns, rto_ns, min_rtt_ns;  /* to R; 0: no sample yet */
+    char congestion_control[16];
+} VnxVtcpHalfInfo;
+
+typedef struct VnxVtcpFlowInfo {
+    VnxFlowKey key;
+    uint64_t id;                    /* grows with age of the instance, never reused */
+    VnxFlowState state;
+    int64_t age_ns;                 /* since the first SYN */
+    int64_t idle_ns;                /* since the last frame */
+    VnxVtcpHalfInfo half[2];        /* by VnxDir */
+} VnxVtcpFlowInfo;
+
+typedef enum VnxVtcpEventType {
+    VNX_EVENT_FLOW_STATE,           /* flow_state changed */
+    VNX_EVENT_HALF_STATE,           /* state of half[dir] changed (reason) */
+    VNX_EVENT_RETRANSMIT,           /* seq, len; by_rto */
+    VNX_EVENT_RESET,                /* vTCP gave the connection up: RST to both sides */
+} VnxVtcpEventType;
+
+/* For tracing and QMP events; only valid during the call. */
+typedef struct VnxVtcpEvent {
+    VnxVtcpEventType type;
+    const VnxFlowKey *key;
+    uint64_t flow_id;
+    VnxDir dir;
+    VnxFlowState flow_state;
+    VnxHalfState half_state;
+    VnxReason reason;
+    bool by_rto;
+    uint32_t seq;
+    uint32_t len;
+} VnxVtcpEvent;
+
+typedef struct VnxVtcpOps {
+    /*
+     * Send a frame that vTCP built (virtio-net header of the length that
+     * vnx_vtcp_set_offload() gave for @dir included).  Mandatory.
+     * Returns true if the frame went out, or was lost as a network may lose it;
+     * false if @dir takes nothing now: vTCP keeps what it needs and tries again
+     * in vnx_vtcp_run() after vnx_vtcp_writable().  @iov is only valid during the call.
+     */
+    bool (*emit)(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                 size_t size);
+    /*
+     * Forward a frame of the end hosts that vTCP has rewritten, in order with
+     * what PASS verdicts forward; the host queues or drops it.  Its virtio-net header is
+     * that of the frame pushed.  Mandatory.
+     */
+    void (*forward)(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                    size_t size);
+    /*
+     * Optional.  True while the receiver of @dir has frames in hand that it has
+     * not looked at (a descheduled guest): timeouts toward it are put off (rule 9).
+     */
+    bool (*receiver_stalled)(void *opaque, VnxDir dir);
+    /* Optional. */
+    void (*event)(void *opaque, const VnxVtcpEvent *ev);
+} VnxVtcpOps;
+
+/*
+ * @cfg: checked already (vnx_vtcp_config_check()).
+ * @seed: 16 random bytes (flow hash key, IP identification).
+ * @ops: static; @opaque is given back to each op.
+ */
+VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opaque,
+                      const uint8_t seed[16]);
+/* Frees all flows, delivered or not: see vnx_vtcp_drained(). */
+void vnx_vtcp_free(VnxVtcp *v);
+
+/* Apply a configuration to new and live flows.  False and @err as _check(). */
+bool vnx_vtcp_set_config(VnxVtcp *v, const VnxVtcpConfig *cfg, int64_t now_ns, GError **err);
+const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v);
+
+/* How frames toward @dir may look from now on. */
+void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload);
+
+/*
+ * A frame on its way in direction @dir.
+ * @iov: borrowed for the call.  @vnet_len: its virtio-net header: 0, 10, 12, 20.
+ * Hostile input of any kind is at worst passed or dropped, and counted.
+ */
+VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                         size_t vnet_len, int64_t now_ns);
+
+/* A direction for which emit said false takes frames again. */
+void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir);
+
+/* Send due ACKs, run expired timers, resume what waited for _writable(). */
+void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns);
+/* True if vnx_vtcp_run() has something to do at once. */
+bool vnx_vtcp_has_work(const VnxVtcp *v);
+/* When to call vnx_vtcp_run() next; INT64_MAX: no timer. */
+int64_t vnx_vtcp_next_deadline(const VnxVtcp *v);
+
+/* Paused (the VM does not run): TCP is dropped unacknowledged, no state changes.
+ * @now_ns: durations do not count the pause if the clock stood still or not. */
+void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns);
+
+/* Switched off: halves drain and the end hosts take over; on again: new and (where
+ * possible) live flows are accelerated. */
+void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns);
+/* Nothing acknowledged early is undelivered, and no window promised beyond the
+ * receiver's: removing vTCP now harms no connection. */
+bool vnx_vtcp_drained(const VnxVtcp *v);
+/* Give up every flow that is not drained: RST to both sides, counted. */
+void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns);
+
+void vnx_vtcp_stats(const VnxVtcp *v, VnxVtcpStats *stats);
+/*
+ * Visit flows in order of age, oldest first, from the first whose id is above
+ * @after_id on (0: all), until @fn returns false.
+ */
+void vnx_vtcp_foreach_flow(VnxVtcp *v, uint64_t after_id, int64_t now_ns,
+                           bool (*fn)(const VnxVtcpFlowInfo *info, void *opaque),
+                           void *opaque);
+
+#endif /* VNX_VTCP_H */
