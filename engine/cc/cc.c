@@ -1,0 +1,54 @@
+/*
+ * vnx: congestion control - the list of algorithms, and the start of one
+ *
+ * The list is constant: there is nothing to register at run time and no order
+ * of initialisation.  It is also the order in which vnx_cc_get() counts.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <glib.h>
+#include <string.h>
+
+#include <vnx/vtcp.h>
+
+#include "cc-private.h"
+
+static const VnxCcOps *const algorithms[] = {
+    &vnx_cc_reno,
+    &vnx_cc_none,
+};
+
+const VnxCcOps *vnx_cc_get(unsigned i)
+{
+    return i < G_N_ELEMENTS(algorithms) ? algorithms[i] : NULL;
+}
+
+const VnxCcOps *vnx_cc_find(const char *name)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(algorithms); i++) {
+        if (strcmp(algorithms[i]->name, name) == 0) {
+            return algorithms[i];
+        }
+    }
+    return NULL;
+}
+
+bool vnx_cc_ops_valid(const VnxCcOps *ops)
+{
+    return ops->name && ops->name[0] &&
+           strlen(ops->name) < sizeof(((VnxVtcpConfig *)0)->congestion_control) &&
+           ops->state_size <= VNX_CC_STATE_MAX &&
+           ops->init && ops->on_ack && ops->on_loss;
+}
+
+void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, uint32_t initial_window,
+                  int64_t now_ns)
+{
+    g_assert(mss > 0 && initial_window > 0);
+    memset(cc->state, 0, sizeof(cc->state));
+    cc->ops = ops;
+    cc->mss = mss;
+    cc->initial_window = initial_window;
+    ops->init(cc, now_ns);
+}
