@@ -10,7 +10,7 @@
  * Rewriting changes only the copy in VnxPacket.head and keeps the TCP checksum
  * right (RFC 1624 for a full checksum; a partial one, VNX_VNET_F_NEEDS_CSUM,
  * covers only the pseudo header and does not change).  The changed frame is
- * then head + the untouched payload: vnx_packet_out_iov().
+ * then head + the untouched rest of the frame: vnx_packet_out_iov().
  *
  * Not here: reassembly of IP fragments (they are reported, and passed on by
  * the callers), tunnels, UDP.
@@ -177,11 +177,13 @@ void vnx_packet_set_ack(VnxPacket *p, uint32_t ack);
 void vnx_packet_set_window(VnxPacket *p, uint16_t window);
 /* Only with VNX_OPT_TIMESTAMP; no effect otherwise. */
 void vnx_packet_set_ts(VnxPacket *p, uint32_t tsval, uint32_t tsecr);
-/* Overwrites the SACK option, if there is one, with NOPs; clears n_sack. */
+/* Overwrites the SACK option, if there is one, with NOPs; clears n_sack, sack_off and
+ * VNX_OPT_SACK. */
 void vnx_packet_clear_sack(VnxPacket *p);
 
 /*
- * The packet as it is now: head up to the payload, then the frame's payload.
+ * The packet as it is now: head up to the payload, then the rest of the frame
+ * (the payload, and the padding of a short frame).
  * @out: room for at least p->iovcnt + 1 entries.
  * Returns the entries used; the memory stays that of @p and of its frame.
  */
