@@ -17,7 +17,7 @@
 
 #include <vnx/packet.h>
 
-/* The frame @data in pieces that end at the ascending offsets @cut[]. */
+/* The frame @data in pieces that end at the ascending offsets @cut[], or at its end. */
 typedef struct SplitFrame {
     struct iovec *iov;
     unsigned iovcnt;
@@ -31,7 +31,7 @@ static inline void split_frame(SplitFrame *f, const uint8_t *data, size_t size,
     f->iov = g_new0(struct iovec, n_cut + 1);
     f->iovcnt = n_cut + 1;
     for (unsigned i = 0; i <= n_cut; i++) {
-        size_t end = i < n_cut ? cut[i] : size;
+        size_t end = i < n_cut ? MIN(cut[i], size) : size;
 
         f->iov[i].iov_len = end - start;
         f->iov[i].iov_base = end > start ? g_memdup2(data + start, end - start) : NULL;
@@ -149,12 +149,14 @@ static inline void check_rewrite(VnxPacket *p, VnxDir dir)
     g_assert_cmphex(q.ack, ==, ack);
     g_assert_cmphex(q.window, ==, window);
     g_assert_cmphex(q.flags, ==, p->flags);
-    g_assert_cmphex(q.options, ==, options);
+    if (!(p->options & VNX_OPT_MALFORMED)) {    /* else more may be readable now */
+        g_assert_cmphex(q.options, ==, options);
+        g_assert_cmpuint(q.n_sack, ==, 0);
+    }
     if (p->ts_off) {
         g_assert_cmphex(q.tsval, ==, tsval);
         g_assert_cmphex(q.tsecr, ==, tsecr);
     }
-    g_assert_cmpuint(q.n_sack, ==, 0);
     g_free(out);
 }
 
