@@ -96,6 +96,15 @@ class Qemu:
         self.set(filter_id, status="off")
         wait_until(gone, f"{filter_id} to drain and go")
 
+    def vtcp_stats(self, filter_id):
+        """The counters of one filter-vtcp by their QMP names."""
+        (stats,) = self.qmp.execute("query-vnx-vtcp-stats", filter=filter_id)
+        return stats
+
+    def vtcp_flows(self, filter_id):
+        """The flow table of one filter-vtcp."""
+        return self.qmp.execute("query-vnx-vtcp-flows", filter=filter_id)
+
     def thread_seconds(self):
         """CPU seconds that the main thread (the main loop) has used."""
         path = f"/proc/{self.pid}/task/{self.pid}/schedstat"
@@ -175,8 +184,7 @@ class Guest(Qemu):
     def up(self, interface, *addresses):
         """Give a guest's interface addresses (ADDRESS/LENGTH, either family)."""
         for address in addresses:
-            extra = " nodad" if ":" in address else ""
-            self.peer.shell(f"ip addr add {address} dev {interface}{extra}")
+            self.peer.shell(f"ip addr add {address} dev {interface}")
         self.peer.shell(f"ip link set {interface} up")
 
     def vcpu_thread(self):

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * relay: a bad network between two taps, for the lab (this kernel has no netem).
+ *
+ *   relay TAP TAP [seed=N] [loss=PERMILLE] [dup=PERMILLE] [reorder=PERMILLE]
+ *                 [delay=MICROSECONDS] [jitter=MICROSECONDS]
+ *
+ * Makes both taps (without a virtio-net header, so that the kernel hands over whole
+ * frames with checksums), writes "ready" to standard output, then carries frames both ways
+ * until standard input ends; two last lines tell what it did, per direction.  Frames keep
+ * their order but for reorder= of them, which are held for 2 ms more.  What happens to the
+ * n-th frame of a direction depends on the seed and n only.
+ *
+ * A direction holds at most QUEUE_FRAMES; what comes then is lost (counted), as in any
+ * router.
+ */
+#define _GNU_SOURCE         /* ppoll() */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { QUEUE_FRAMES = 1024, FRAME_BYTES = 9216, REORDER_NS = 2000000 };
+
+typedef struct Frame {
+    struct Frame *next;
+    int64_t due_ns;
+    size_t bytes;
+    uint8_t data[];
+} Frame;
+
+/* One direction; frames are kept in the order in which they leave. */
+typedef struct Way {
+    int in, out;
+    uint64_t random;
+    int64_t newest_due_ns;      /* of the frames that keep their order */
+    Frame *first;
+    unsigned queued;
+    uint64_t carried, lost, duplicated, reordered, overflowed;
+} Way;
+
+static struct {
+    uint64_t seed, loss, dup, reorder, delay, jitter;
+} config;
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static uint64_t next_random(Way *way)
+{
+    uint64_t z = (way->random += 0x9e3779b97f4a7c15);   /* splitmix64 */
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+static bool happens(Way *way, uint64_t permille)
+{
+    return next_random(way) % 1000 < permille;
+}
+
+static void enqueue(Way *way, const uint8_t *data, size_t bytes, int64_t due_ns)
+{
+    Frame **place = &way->first;
+    Frame *frame;
+
+    if (way->queued == QUEUE_FRAMES) {
+        way->overflowed++;
+        return;
+    }
+    frame = malloc(sizeof(*frame) + bytes);
+    if (!frame) {
+        abort();
+    }
+    frame->due_ns = due_ns;
+    frame->bytes = bytes;
+    memcpy(frame->data, data, bytes);
+    while (*place && (*place)->due_ns <= due_ns) {
+        place = &(*place)->next;
+    }
+    frame->next = *place;
+    *place = frame;
+    way->queued++;
+}
+
+/* Reads what is there.  Always draws the same number of random values per frame. */
+static void take(Way *way)
+{
+    uint8_t data[FRAME_BYTES];
+    ssize_t bytes;
+
+    while ((bytes = read(way->in, data, sizeof(data))) > 0) {
+        bool lost = happens(way, config.loss);
+        bool doubled = happens(way, config.dup);
+        bool reordered = happens(way, config.reorder);
+        uint64_t jitter = next_random(way) % (config.jitter + 1);
+        int64_t due = now_ns() + (config.delay + jitter) * 1000;
+
+        if (lost) {
+            way->lost++;
+            continue;
+        }
+        due = due < way->newest_due_ns ? way->newest_due_ns : due;
+        way->newest_due_ns = due;
+        if (reordered) {
+            due += REORDER_NS;
+            way->reordered++;
+        }
+        enqueue(way, data, bytes, due);
+        if (doubled) {
+            enqueue(way, data, bytes, due);
+            way->duplicated++;
+        }
+    }
+}
+
+/* Writes what is due; returns when the next frame is, INT64_MAX if there is none. */
+static int64_t give(Way *way)
+{
+    while (way->first) {
+        Frame *frame = way->first;
+
+        if (frame->due_ns > now_ns()) {
+            return frame->due_ns;
+        }
+        way->first = frame->next;
+        way->queued--;
+        if (write(way->out, frame->data, frame->bytes) == (ssize_t)frame->bytes) {
+            way->carried++;
+        } else {
+            way->overflowed++;      /* interface down: as lost as in a full queue */
+        }
+        free(frame);
+    }
+    return INT64_MAX;
+}
+
+static int open_tap(const char *name)
+{
+    struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
+        fprintf(stderr, "relay: tap %s: %s\n", name, strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
+static void parse_word(const char *word)
+{
+    static const struct {
+        const char *key;
+        uint64_t *value;
+    } keys[] = {
+        { "seed", &config.seed },   { "loss", &config.loss },
+        { "dup", &config.dup },     { "reorder", &config.reorder },
+        { "delay", &config.delay }, { "jitter", &config.jitter },
+    };
+    const char *equals = strchr(word, '=');
+
+    for (size_t i = 0; equals && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        size_t length = equals - word;
+
+        if (strlen(keys[i].key) == length && !strncmp(word, keys[i].key, length)) {
+            *keys[i].value = strtoull(equals + 1, NULL, 0);
+            return;
+        }
+    }
+    fprintf(stderr, "relay: bad word %s\n", word);
+    exit(1);
+}
+
+int main(int argc, char **argv)
+{
+    Way ways[2] = { 0 };
+
+    if (argc < 3) {
+        fprintf(stderr, "usage: relay TAP TAP [key=value...]\n");
+        return 1;
+    }
+    for (int i = 3; i < argc; i++) {
+        parse_word(argv[i]);
+    }
+    ways[0].in = ways[1].out = open_tap(argv[1]);
+    ways[1].in = ways[0].out = open_tap(argv[2]);
+    ways[0].random = config.seed;
+    ways[1].random = ~config.seed;
+    puts("ready");
+    fflush(stdout);
+
+    for (;;) {
+        struct pollfd fds[3] = {
+            { .fd = STDIN_FILENO, .events = POLLIN },
+            { .fd = ways[0].in, .events = POLLIN },
+            { .fd = ways[1].in, .events = POLLIN },
+        };
+        int64_t next = INT64_MAX;
+        struct timespec left, *timeout = NULL;
+
+        for (int i = 0; i < 2; i++) {
+            int64_t due = give(&ways[i]);
+
+            next = due < next ? due : next;
+        }
+        if (next != INT64_MAX) {
+            int64_t ns = next - now_ns();
+
+            ns = ns < 0 ? 0 : ns;
+            left = (struct timespec){ ns / 1000000000, ns % 1000000000 };
+            timeout = &left;
+        }
+        if (ppoll(fds, 3, timeout, NULL) < 0 && errno != EINTR) {
+            perror("relay: poll");
+            return 1;
+        }
+        if (fds[0].revents) {
+            break;
+        }
+        for (int i = 0; i < 2; i++) {
+            if (fds[i + 1].revents & POLLIN) {
+                take(&ways[i]);
+            }
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        Way *way = &ways[i];
+
+        printf("%s carried=%" PRIu64 " lost=%" PRIu64 " duplicated=%" PRIu64
+               " reordered=%" PRIu64 " overflowed=%" PRIu64 "\n",
+               i == 0 ? "forth" : "back", way->carried, way->lost, way->duplicated,
+               way->reordered, way->overflowed);
+    }
+    return 0;
+}
