@@ -494,6 +494,46 @@ static void test_vlan(void)
     assert_verdict(OTHER, 4, .n_tags = 3, .tpid = { 0x8100, 0x8100, 0x8100 });
 }
 
+static void swap_bytes(uint8_t *a, uint8_t *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = a[i];
+
+        a[i] = b[i];
+        b[i] = c;
+    }
+}
+
+/* T10: a frame and its answer have one key, whatever else they differ in. */
+static void test_key(void)
+{
+    for (int v = 4; v <= 6; v += 2) {
+        Spec s = SPEC(v, .vnet_len = 12, .n_tags = 1, .tpid = { 0x8100 }, .tci = { 5 });
+        struct iovec iov;
+        GByteArray *frame;
+        VnxPacket there, back;
+        uint8_t *addr;
+
+        parse_spec(&there, &s, &frame, &iov, VNX_TO_GUEST);
+        g_byte_array_unref(frame);
+        s.payload_len = 3;
+        s.tos = 0x28;
+        s.tci[0] |= 0x6000;
+        frame = make_frame(&s);
+        addr = frame->data + there.l3_off + (v == 4 ? 12 : 8);
+        swap_bytes(addr, addr + (v == 4 ? 4 : 16), v == 4 ? 4 : 16);
+        swap_bytes(frame->data + there.l4_off, frame->data + there.l4_off + 2, 2);
+        iov = (struct iovec) { frame->data, frame->len };
+        g_assert_cmpint(vnx_packet_parse(&back, &iov, 1, 12, VNX_TO_NET), ==,
+                        VNX_PARSE_TCP);
+        g_assert_cmpmem(&there.key, sizeof(there.key), &back.key, sizeof(back.key));
+        /* and the same frame the other way is another flow */
+        vnx_packet_parse(&back, &iov, 1, 12, VNX_TO_GUEST);
+        g_assert_true(memcmp(&there.key, &back.key, sizeof(back.key)) != 0);
+        g_byte_array_unref(frame);
+    }
+}
+
 /* T2, T6: every option; what a flow must not be accelerated with is seen. */
 static void test_tcp_options(void)
 {
@@ -749,7 +789,7 @@ static const Spec *sample(unsigned i)
           .tci = { 3, 0x2004 } },
         { BASE(6), .tcp_options = B(ts_even), .payload_len = 77 },
         { BASE(6), .vnet_len = 10, .vnet = { .flags = VNX_VNET_F_NEEDS_CSUM },
-          .tcp_options = B(ts), .payload_len = 1400, .n_ext = 2, .ext_kind = { 0, 60 },
+          .tcp_options = B(ts), .payload_len = 600, .n_ext = 2, .ext_kind = { 0, 60 },
           .ext = { B(hbh), B(dst) } },
         { BASE(4), .vnet_len = 12, .tcp_options = B(ts_sack), .payload_len = 3000,
           .vnet = { .flags = VNX_VNET_F_NEEDS_CSUM, .gso_size = 1000,
@@ -782,11 +822,12 @@ static void test_truncation(void)
         for (size_t len = 0; len < frame->len; len += len < 400 ? 1 : step) {
             VnxParse r = check_packet(frame->data, len, NULL, 0, s.vnet_len, VNX_TO_GUEST);
 
-            if (s.ip_len == 0 && !s.n_ext && len > 400) {
-                continue;       /* no length but the frame's */
+            if (s.ip_len == 0) {
+                /* BIG TCP: early cuts contradict the frame's own length */
+                g_assert_true(r == VNX_PARSE_TRUNCATED || r == VNX_PARSE_MALFORMED);
+            } else {
+                g_assert_cmpint(r, ==, VNX_PARSE_TRUNCATED);
             }
-            g_assert_cmpint(r, ==, s.ip_len == 0 && len < 400 && r == VNX_PARSE_MALFORMED
-                                   ? VNX_PARSE_MALFORMED : VNX_PARSE_TRUNCATED);
         }
         g_byte_array_unref(frame);
     }
@@ -840,8 +881,6 @@ static void test_rewrite_and_build(void)
         for (int dir = 0; dir < 2; dir++) {
             g_assert_cmpint(check_packet(frame->data, frame->len, NULL, 0,
                                          sample(i)->vnet_len, dir), ==, VNX_PARSE_TCP);
-            g_assert_cmpint(check_packet(frame->data, MIN(frame->len, 60), cut, 2,
-                                         sample(i)->vnet_len, dir), !=, VNX_PARSE_OTHER);
         }
         /* a wrong checksum stays wrong */
         frame->data[frame->len - 1 - sample(i)->padding] ^= 0x40;
@@ -1011,8 +1050,31 @@ static void test_mutation(void)
     }
 }
 
+/* Inputs for the fuzz target, tests/fuzz/fuzz-packet.c: the samples but the largest,
+ * at two cuts and in both directions. */
+static void write_seeds(const char *folder)
+{
+    for (unsigned i = 0; sample(i) && sample(i)->payload_len < 5000; i++) {
+        GByteArray *frame = make_frame(sample(i));
+        unsigned vnet = sample(i)->vnet_len, code = vnet ? vnet == 10 ? 1 : vnet == 12 ? 2 : 3
+                                                         : 0;
+        uint8_t control[] = { code | (i & 1) << 2 | 2 << 3, 33, 21 };
+        g_autofree char *path = g_strdup_printf("%s/sample-%u", folder, i);
+
+        g_byte_array_prepend(frame, control, sizeof(control));
+        if (!g_file_set_contents(path, (char *)frame->data, frame->len, NULL)) {
+            g_error("cannot write %s", path);
+        }
+        g_byte_array_unref(frame);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && !strcmp(argv[1], "--write-seeds")) {
+        write_seeds(argv[2]);
+        return 0;
+    }
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/packet/checksum/partial", test_csum_partial);
     g_test_add_func("/packet/checksum/iov", test_csum_iov);
@@ -1020,6 +1082,7 @@ int main(int argc, char **argv)
     g_test_add_func("/packet/parse/ipv4", test_ipv4);
     g_test_add_func("/packet/parse/ipv6", test_ipv6);
     g_test_add_func("/packet/parse/vlan", test_vlan);
+    g_test_add_func("/packet/parse/key", test_key);
     g_test_add_func("/packet/parse/tcp-options", test_tcp_options);
     g_test_add_func("/packet/parse/vnet", test_vnet);
     g_test_add_func("/packet/parse/verdicts", test_verdicts);
