@@ -1,0 +1,89 @@
+/*
+ * vnx: segment buffer - the bytes of one half that vTCP holds, in order (T8)
+ *
+ * A stream of bytes in a chain of chunks.  Contiguous data merge: a chunk is
+ * filled before the next one is taken, and chunks are sized by what is buffered
+ * already, so that the real memory stays below twice the payload plus one
+ * chunk.  Chunks come from a pool that keeps some for reuse and holds the
+ * total cap; everything counts in real bytes, chunk headers included.
+ *
+ * Positions are stream offsets (64 bit, from the first byte ever appended);
+ * the owner maps sequence numbers to them.  Out-of-order data is not here.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VNX_BUFFER_H
+#define VNX_BUFFER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <vnx/packet.h>
+
+typedef struct VnxChunk {
+    struct VnxChunk *next;
+    uint64_t pos;               /* stream position of data[0] */
+    uint32_t size;              /* room in data */
+    uint32_t len;               /* bytes in data */
+    uint8_t data[];
+} VnxChunk;
+
+#define VNX_CHUNK_CLASSES 3
+/* Real bytes of a chunk of each class, header included. */
+#define VNX_CHUNK_REAL(class) (4096u << (2 * (class)))
+
+typedef struct VnxPool {
+    uint64_t cap;
+    uint64_t used;              /* real bytes in buffers */
+    uint64_t reserved;          /* promised to halves by advertised windows */
+    VnxChunk *spare[VNX_CHUNK_CLASSES];
+    uint32_t n_spare[VNX_CHUNK_CLASSES];
+} VnxPool;
+
+typedef struct VnxSegBuf {
+    VnxChunk *head;
+    VnxChunk *tail;
+    VnxChunk *cursor;           /* where the last lookup ended */
+    uint64_t start;             /* position of the first byte held */
+    uint32_t len;
+    uint32_t real;              /* real bytes of its chunks */
+} VnxSegBuf;
+
+void vnx_pool_init(VnxPool *pool, uint64_t cap);
+/* All buffers must be empty. */
+void vnx_pool_destroy(VnxPool *pool);
+
+/* The largest chunk a half with @cap real bytes may take, real bytes. */
+uint32_t vnx_segbuf_max_chunk(uint32_t cap);
+
+/*
+ * Payload bytes that surely fit, however they arrive, before @cap real bytes are
+ * reached; the total cap aside.
+ */
+uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap);
+
+/*
+ * Append @len payload bytes of @p from payload offset @off.
+ * @cap: real bytes that this buffer may take.
+ * @unreserved: the total cap less what is reserved for others must hold, too.
+ * Returns false, with nothing changed, when @cap or the pool's cap is in the way.
+ */
+bool vnx_segbuf_append(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
+                       const VnxPacket *p, uint32_t off, uint32_t len);
+
+/* Drop the first @n bytes (at most b->len). */
+void vnx_segbuf_consume(VnxSegBuf *b, VnxPool *pool, uint32_t n);
+/* Drop everything. */
+void vnx_segbuf_clear(VnxSegBuf *b, VnxPool *pool);
+
+/*
+ * Point @iov (at most @max entries) at up to @len bytes from @off bytes behind
+ * the start on.  Returns the entries used; *@got is how many bytes they cover
+ * (less than @len if @max was too few).  Valid until the buffer changes.
+ */
+unsigned vnx_segbuf_iov(VnxSegBuf *b, uint32_t off, uint32_t len, struct iovec *iov,
+                        unsigned max, uint32_t *got);
+
+#endif /* VNX_BUFFER_H */

@@ -1,0 +1,377 @@
+/*
+ * vnx: a half - its state machine, the window and the memory toward S
+ *
+ * The edge that S is given never moves left.  What lies beyond R's own edge is
+ * room that vTCP reserves in the pool (up to R's edge R has made the promise, and
+ * if the pool is short the half passes segments through instead).  Memory is shared by
+ * dynamic thresholds (Choudhury and Hahne, 1998): no half may hold more than what is
+ * free, so that a few greedy ones leave room for the next.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "engine/tcp/vtcp-private.h"
+
+/* The window a sender gets before it has shown to use it. */
+#define DEMAND_INITIAL (64 * 1024u)
+
+static bool half_transition_ok(VnxHalfState from, VnxHalfState to)
+{
+    static const uint8_t allowed[VNX_HALF__MAX] = {
+        [VNX_HALF_OBSERVING] = 1 << VNX_HALF_JOINING | 1 << VNX_HALF_ACCELERATING,
+        [VNX_HALF_JOINING] = 1 << VNX_HALF_OBSERVING | 1 << VNX_HALF_ACCELERATING,
+        [VNX_HALF_ACCELERATING] = 1 << VNX_HALF_DRAINING | 1 << VNX_HALF_OBSERVING,
+        [VNX_HALF_DRAINING] = 1 << VNX_HALF_OBSERVING | 1 << VNX_HALF_JOINING |
+                              1 << VNX_HALF_ACCELERATING,
+    };
+
+    return allowed[from] & 1 << to;
+}
+
+static void half_set_state(VnxHalf *h, VnxHalfState state, VnxReason reason)
+{
+    VnxHalfState old = h->state;
+
+    h->reason = reason;
+    if (old == state) {
+        return;
+    }
+    g_assert(half_transition_ok(old, state));
+    h->state = state;
+    conn_event(half_conn(h), &(VnxVtcpEvent) {
+        .type = VNX_EVENT_HALF_STATE,
+        .dir = h->dir,
+        .half_state = state,
+        .reason = reason,
+    });
+}
+
+void half_init(VnxHalf *h, VnxDir dir)
+{
+    memset(h, 0, sizeof(*h));
+    h->dir = dir;
+    h->state = VNX_HALF_OBSERVING;
+    h->reason = VNX_REASON_HANDSHAKE;
+    h->demand = DEMAND_INITIAL;
+    vnx_timer_init(&h->timer);
+}
+
+void half_set_una(VnxHalf *h, uint32_t una)
+{
+    half_conn(h)->v->undelivered -= half_undelivered(h);
+    h->una = una;
+    half_conn(h)->v->undelivered += half_undelivered(h);
+}
+
+void half_set_early(VnxHalf *h, uint32_t early)
+{
+    half_conn(h)->v->undelivered -= half_undelivered(h);
+    h->early = early;
+    half_conn(h)->v->undelivered += half_undelivered(h);
+}
+
+/* The buffer starts at @seq, empty; all before it has been sent. */
+static void half_start_buffer(VnxHalf *h, uint32_t seq)
+{
+    h->buf_seq = seq;
+    h->rcv_nxt = seq;
+    h->nxt = seq;
+    h->max = seq;
+    h->demand_mark = seq;
+}
+
+/* What the configuration and the instance allow this half, now. */
+static VnxReason half_forbidden(const VnxHalf *h)
+{
+    VnxConn *c = half_conn((VnxHalf *)h);
+    VnxVtcp *v = c->v;
+
+    if (!v->enabled) {
+        return VNX_REASON_STATUS;
+    }
+    if (v->cfg.mode != VNX_MODE_ACCELERATE) {
+        return VNX_REASON_MODE;
+    }
+    return VNX_REASON_NONE;
+}
+
+/* Reasons that can pass; the others are for good. */
+static bool half_reason_transient(VnxReason reason)
+{
+    switch (reason) {
+    case VNX_REASON_NONE:
+    case VNX_REASON_OUT_OF_ORDER:
+    case VNX_REASON_BUFFER_FULL:
+    case VNX_REASON_MODE:
+    case VNX_REASON_STATUS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The handshake is complete and all of it is acknowledged. */
+void half_establish(VnxHalf *h)
+{
+    VnxReason no = half_forbidden(h);
+
+    half_start_buffer(h, h->una);
+    h->recover = h->una;
+    if (no == VNX_REASON_NONE) {
+        half_joined(h);
+    } else {
+        half_set_state(h, VNX_HALF_OBSERVING, no);
+    }
+}
+
+/* Room in real memory for bytes that S may still send, fairness included. */
+static uint32_t half_grant(const VnxHalf *h)
+{
+    VnxVtcp *v = half_conn((VnxHalf *)h)->v;
+    VnxPool *pool = &v->pool;
+    uint64_t held = pool->used + pool->reserved;
+    uint64_t others = held - MIN(held, (uint64_t)h->buf.real + h->reserved);
+    uint64_t free_bytes = pool->cap > others ? (pool->cap - others) / 2 : 0;
+
+    return vnx_segbuf_room(&h->buf, MIN(v->cfg.flow_buffer_size, free_bytes));
+}
+
+/* Bring the reservation in line with adv_edge, r_edge and rcv_nxt. */
+void half_reserve(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    uint32_t want = 0;
+
+    if (h->state == VNX_HALF_ACCELERATING) {
+        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt));
+        if (want) {
+            want += vnx_segbuf_max_chunk(v->cfg.flow_buffer_size);
+        }
+    }
+    v->pool.reserved += want;
+    v->pool.reserved -= h->reserved;
+    h->reserved = want;
+}
+
+/* Where S's window should end, if nothing had been promised. */
+static uint32_t half_target_edge(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    uint32_t want;
+
+    if (h->state != VNX_HALF_ACCELERATING || h->fin_seen) {
+        return h->r_edge;
+    }
+    if (h->rcv_nxt - h->demand_mark >= h->demand) {
+        h->demand = MIN(h->demand * 2, v->cfg.flow_buffer_size);
+        h->demand_mark = h->rcv_nxt;
+    }
+    want = MAX(h->demand, h->r_wnd_max);
+    return h->rcv_nxt + MIN(want, half_grant(h));
+}
+
+/*
+ * The window field for an ACK of @ack to S.  Rounding up to the scale may promise
+ * less than one unit more than there is: vnx_segbuf_room() leaves a chunk.
+ * @commit: it is about to be sent; the edge moves.
+ */
+uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
+{
+    unsigned shift = half_conn(h)->end[h->dir].wscale;
+    uint32_t unit = 1u << shift;
+    uint32_t target = half_target_edge(h);
+    uint32_t field = seq_ahead(target, ack) >> shift;
+    uint32_t promised = (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift;
+
+    field = MIN(MAX(field, promised), UINT16_MAX);
+    if (commit) {
+        h->adv_edge = seq_max(h->adv_edge, ack + (field << shift));
+        h->last_ack = ack;
+        half_reserve(h);
+    }
+    return field;
+}
+
+/* RFC 9293 3.8.6.2.2: offer more only if it is worth a segment. */
+bool half_window_update_due(VnxHalf *h)
+{
+    unsigned shift = half_conn(h)->end[h->dir].wscale;
+    uint32_t ack, edge, gain, left;
+
+    if (h->state != VNX_HALF_ACCELERATING || h->fin_seen) {
+        return false;
+    }
+    ack = half_ack(h);
+    edge = ack + (half_window(h, ack, false) << shift);
+    gain = seq_ahead(edge, h->adv_edge);
+    left = seq_ahead(h->adv_edge, ack);
+    /* either S is about to run dry, or twice the window opened up */
+    return gain >= 2 * h->smss && (gain >= left || left <= 2 * h->smss);
+}
+
+/* Leave the fast path: deliver what S was told is delivered, promise no more. */
+void half_leave(VnxHalf *h, VnxReason reason)
+{
+    VnxConn *c = half_conn(h);
+
+    switch (h->state) {
+    case VNX_HALF_OBSERVING:
+        h->reason = reason;
+        break;
+    case VNX_HALF_JOINING:
+        half_abort_join(h);
+        h->reason = reason;
+        break;
+    case VNX_HALF_DRAINING:
+        h->reason = reason;
+        half_check_drained(h);
+        break;
+    case VNX_HALF_ACCELERATING:
+        c->v->stats.drains++;
+        half_set_state(h, VNX_HALF_DRAINING, reason);
+        half_reserve(h);
+        half_check_drained(h);
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    h->trouble = seq_max(h->s_max, h->trouble);
+}
+
+/* DRAINING ends when R has everything and S's window is R's again. */
+void half_check_drained(VnxHalf *h)
+{
+    if (h->state != VNX_HALF_DRAINING || seq_lt(h->una, half_ack(h)) ||
+        seq_lt(h->una, h->rcv_nxt)) {
+        return;
+    }
+    vnx_timer_stop(&h->timer);
+    h->recovery = h->rto_recovery = false;
+    h->inflate = 0;
+    h->nxt = h->max = seq_max(h->max, h->s_max);
+    if (seq_ge(h->r_edge, h->adv_edge) || half_finished(h)) {
+        half_set_state(h, VNX_HALF_OBSERVING, h->reason);
+        h->ack_due = true;      /* one window update: from now on R's own */
+        conn_queue(half_conn(h), !h->dir);
+    }
+}
+
+/*
+ * @p is S's next segment in order while packets pass end to end: take the half
+ * (back) to the fast path if nothing speaks against it.  True if it has JOINING or
+ * ACCELERATING state now.
+ */
+bool half_try_join(VnxHalf *h, const VnxPacket *p)
+{
+    VnxConn *c = half_conn(h);
+    VnxVtcp *v = c->v;
+
+    if (c->state != VNX_FLOW_ESTABLISHED || !half_reason_transient(h->reason) ||
+        half_forbidden(h) != VNX_REASON_NONE || p->seq != h->s_max ||
+        !p->payload_len || p->flags & (VNX_TCP_FIN | VNX_TCP_URG) || h->fin_seen ||
+        seq_lt(h->una, h->trouble) || seq_lt(h->una, half_ack(h)) || h->buf.len ||
+        half_grant(h) < p->payload_len) {
+        return false;
+    }
+    half_start_buffer(h, p->seq);
+    h->inflate = h->dupacks = h->backoff = 0;
+    h->recovery = h->rto_recovery = false;
+    h->recover = h->una;
+    if (h->una == p->seq) {
+        half_joined(h);
+    } else {
+        half_set_state(h, VNX_HALF_JOINING, h->reason);
+    }
+    v->stats.rejoins++;
+    return true;
+}
+
+/* R has everything that went by before the buffer: acknowledge early from here on. */
+void half_joined(VnxHalf *h)
+{
+    VnxConn *c = half_conn(h);
+    uint32_t flight = seq_ahead(h->max, h->una);
+
+    half_set_state(h, VNX_HALF_ACCELERATING, VNX_REASON_NONE);
+    vnx_cc_start(&h->cc, h->dir == VNX_TO_NET ? c->v->cc_net : c->v->cc_guest,
+                 half_mss(h), c->v->cfg.initial_window * half_mss(h), c->v->now);
+    if (h->cc.cwnd < flight) {  /* already under way, at S's pace */
+        h->cc.cwnd = flight;
+    }
+    h->progress_ns = c->v->now;
+    if (seq_gt(h->rcv_nxt, h->una)) {
+        c->v->stats.early_ack_bytes += h->rcv_nxt - half_ack(h);
+        h->early_acked_bytes += h->rcv_nxt - half_ack(h);
+        half_set_early(h, h->rcv_nxt);
+        h->ack_due = true;
+        conn_queue(c, !h->dir);
+        half_arm(h);
+    }
+}
+
+/* Nothing was acknowledged early yet: the copies can go. */
+void half_abort_join(VnxHalf *h)
+{
+    vnx_segbuf_clear(&h->buf, &half_conn(h)->v->pool);
+    h->nxt = h->max = h->s_max;
+    h->trouble = h->s_max;
+    half_set_state(h, VNX_HALF_OBSERVING, h->reason == VNX_REASON_NONE ?
+                   VNX_REASON_OUT_OF_ORDER : h->reason);
+}
+
+/* Put bytes of @p behind the buffer.  False: no room. */
+bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    bool unreserved = h->reserved < len;
+
+    if (!vnx_segbuf_append(&h->buf, &v->pool, v->cfg.flow_buffer_size, unreserved, p,
+                           off, len)) {
+        if (h->buf.real + (uint64_t)len < v->cfg.flow_buffer_size / 2) {
+            v->stats.alloc_failures++;
+        }
+        return false;
+    }
+    h->rcv_nxt += len;
+    h->s_max = seq_max(h->s_max, h->rcv_nxt);
+    v->stats.buffered_bytes += len;
+    h->bytes += len;
+    half_reserve(h);
+    return true;
+}
+
+/* R is no more: what was for it has no receiver. */
+void half_discard(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+
+    vnx_segbuf_clear(&h->buf, &v->pool);
+    vnx_timer_stop(&h->timer);
+    half_set_early(h, h->una);
+    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
+        h->state == VNX_HALF_JOINING) {
+        half_set_una(h, h->rcv_nxt);
+        half_set_early(h, h->rcv_nxt);
+        half_set_state(h, VNX_HALF_OBSERVING, VNX_REASON_CLOSED);
+    }
+    h->ack_due = false;
+    half_reserve(h);
+}
+
+/* The configuration or the switch has changed. */
+void half_reconsider(VnxHalf *h)
+{
+    VnxReason no = half_forbidden(h);
+
+    if (no != VNX_REASON_NONE && half_reason_transient(h->reason)) {
+        half_leave(h, no);
+    } else if (h->state == VNX_HALF_ACCELERATING) {
+        half_reserve(h);
+        h->ack_due |= half_window_update_due(h);
+        if (h->ack_due) {
+            conn_queue(half_conn(h), !h->dir);
+        }
+    }
+}

@@ -1,0 +1,413 @@
+/*
+ * vnx: input - what a segment of an established connection does
+ *
+ * A segment from X is checked (rule 1), its ACK goes to the half whose receiver X
+ * is, its payload to the half whose sender X is, and then it is decided
+ * whether something of it is still to be forwarded:
+ *
+ *   payload, fast path      copied; what leaves is built by output.c
+ *   payload, otherwise      forwarded as conn_forward() rewrites it, or dropped
+ *                           unacknowledged while older bytes wait in the buffer
+ *   empty                   consumed if vTCP has said the same to S already (T4)
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "engine/tcp/vtcp-private.h"
+
+/* Options whose meaning a rebuilt segment would lose. */
+#define OPTIONS_OPAQUE (VNX_OPT_MD5 | VNX_OPT_AO | VNX_OPT_MPTCP | VNX_OPT_ACCECN | \
+                        VNX_OPT_UNKNOWN | VNX_OPT_MALFORMED)
+
+/* An ACK to S of @h shall leave in the next run. */
+static void half_ack_soon(VnxHalf *h)
+{
+    h->ack_due = true;
+    conn_queue(half_conn(h), !h->dir);
+}
+
+static bool half_fast(const VnxHalf *h)
+{
+    return h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;
+}
+
+/* RFC 9293 3.10.7.4, RFC 5961 5.2, RFC 7323 5.3 */
+static bool segment_acceptable(const VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    const VnxHalf *d = &c->half[dir], *r = &c->half[!dir];
+
+    if (!(p->flags & VNX_TCP_ACK) || seq_gt(p->ack, r->s_max) ||
+        seq_lt(p->ack, r->una - MAX(r->r_wnd_max, 65535u))) {
+        return false;
+    }
+    if (seq_gt(p->seq, d->adv_edge) ||
+        seq_lt(p->seq, d->una - 1 - MAX(d->r_wnd_max, 65535u))) {
+        return false;
+    }
+    if (c->end[0].ts && (!(p->options & VNX_OPT_TIMESTAMP) ||
+                         seq_lt(p->tsval, d->ts_recent))) {
+        return false;
+    }
+    return true;
+}
+
+/* Remember what X says of itself. */
+static void learn_end(VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    VnxEnd *from = &c->end[!dir];
+    VnxHalf *d = &c->half[dir];
+
+    vnx_headers_learn(&from->headers, p);
+    if (p->options & VNX_OPT_TIMESTAMP) {
+        from->tsval = seq_max(from->tsval, p->tsval);
+        from->tsecr = p->tsecr;
+        if (seq_ge(p->tsval, d->ts_recent) && seq_le(p->seq, d->last_ack)) {
+            d->ts_recent = p->tsval;
+        }
+    }
+}
+
+/* The size of S's wire segments, which is what the path to R is known to carry. */
+static void learn_segment_size(VnxHalf *d, const VnxPacket *p)
+{
+    uint32_t size = p->vnet.gso_size ? p->vnet.gso_size : p->payload_len;
+
+    if (size > d->seg_seen) {
+        d->seg_seen = size;
+        d->smss = half_mss(d);
+    }
+}
+
+/* The acknowledgement in @p, which comes from R of @r. */
+static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
+{
+    VnxConn *c = half_conn(r);
+    uint32_t window = (uint32_t)p->window << c->end[r->dir].wscale;
+    uint32_t in_flight = seq_ahead(r->nxt, r->una), old_edge = r->r_edge;
+
+    if (seq_lt(p->ack, r->una)) {
+        return;
+    }
+    if (seq_gt(p->ack, r->una) || seq_lt(r->wl1, p->seq) ||
+        (r->wl1 == p->seq && seq_le(r->wl2, p->ack))) {
+        r->r_edge = p->ack + window;
+        r->r_wnd_max = MAX(r->r_wnd_max, window);
+        r->wl1 = p->seq;
+        r->wl2 = p->ack;
+    }
+    if (seq_gt(p->ack, r->una)) {
+        half_ack_advanced(r, p->ack, in_flight);
+        if (r->state == VNX_HALF_JOINING && seq_ge(r->una, r->buf_seq)) {
+            half_joined(r);
+        }
+    } else if (half_fast(r) && pure) {
+        if (r->persisting) {
+            r->progress_ns = c->v->now;         /* R answers, it is only full */
+        }
+        if (half_holds(r) && seq_gt(r->max, r->una) && !r->persisting &&
+            (r->r_edge == old_edge || p->n_sack) && !c->new_syn && !r->probe_passed) {
+            half_dupack(r);
+        }
+    }
+    if (r->state == VNX_HALF_ACCELERATING) {
+        half_reserve(r);
+    }
+}
+
+/* Payload or FIN while the half is not on the fast path. */
+static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
+{
+    uint32_t end = p->seq + p->payload_len;
+    bool fin = p->flags & VNX_TCP_FIN;
+    uint32_t fresh = seq_ahead(end, seq_max(p->seq, d->s_max));
+
+    if (d->state == VNX_HALF_DRAINING && half_holds(d)) {
+        if (seq_lt(p->seq, d->rcv_nxt)) {
+            c->v->stats.duplicate_bytes += p->payload_len;
+            d->duplicate_bytes += p->payload_len;
+            half_ack_soon(d);
+            return VNX_VERDICT_CONSUMED;
+        }
+        if (seq_lt(d->nxt, d->rcv_nxt) || seq_gt(end, d->r_edge)) {
+            return VNX_VERDICT_CONSUMED;        /* S will repeat it */
+        }
+    }
+    if (p->seq != d->s_max) {
+        d->trouble = seq_max(d->s_max, end);
+        if (seq_gt(p->seq, d->s_max)) {
+            c->v->stats.out_of_order++;
+            d->out_of_order++;
+        }
+    } else if (!d->timing && !half_holds(d) && end != p->seq) {
+        d->timing = true;
+        d->timed_seq = end;
+        d->timed_ns = c->v->now;
+    }
+    d->bytes += fresh;
+    if (fin) {
+        d->fin_seen = true;
+        d->fin_seq = end;
+    }
+    d->s_max = seq_max(d->s_max, end + fin);
+    d->max = seq_max(d->max, d->s_max);
+    if (d->state == VNX_HALF_OBSERVING) {
+        d->rcv_nxt = d->nxt = d->s_max;
+    }
+    return conn_forward(c, d->dir, p);
+}
+
+/* Payload or FIN on the fast path; p->seq <= rcv_nxt. */
+static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
+{
+    VnxVtcp *v = c->v;
+    uint32_t end = p->seq + p->payload_len;
+    uint32_t fresh = d->fin_seen ? 0 : seq_ahead(end, d->rcv_nxt);
+    uint32_t window = seq_ahead(d->adv_edge, d->rcv_nxt);
+    bool fin = p->flags & VNX_TCP_FIN && !d->fin_seen && seq_ge(end, d->rcv_nxt);
+
+    if (fresh > window) {
+        fresh = window;
+        fin = false;
+    }
+    if (!fresh && !fin) {
+        /* seen before, or a probe beyond the window */
+        bool probe = p->payload_len <= 1 && !(p->flags & VNX_TCP_FIN);
+
+        if (probe && !half_holds(d) && seq_le(end, d->rcv_nxt)) {
+            d->probe_passed = true;
+            return conn_forward(c, d->dir, p);
+        }
+        v->stats.probes_answered += probe;
+        v->stats.duplicate_bytes += probe ? 0 : p->payload_len;
+        d->duplicate_bytes += probe ? 0 : p->payload_len;
+        half_ack_soon(d);
+        return VNX_VERDICT_CONSUMED;
+    }
+    if (fresh && !half_store(d, p, d->rcv_nxt - p->seq, fresh)) {
+        v->stats.buffer_full++;
+        half_leave(d, VNX_REASON_BUFFER_FULL);
+        return input_passing(c, d, p);
+    }
+    learn_segment_size(d, p);
+    if (p->flags & VNX_TCP_PSH) {
+        d->psh_seen = true;
+        d->psh_seq = d->rcv_nxt;
+    }
+    if (fin) {
+        d->fin_seen = true;
+        d->fin_seq = d->rcv_nxt;
+        d->s_max = d->fin_seq + 1;
+    }
+    if (fresh) {
+        v->stats.early_ack_bytes += fresh;
+        d->early_acked_bytes += fresh;
+        half_set_early(d, d->rcv_nxt);
+        half_ack_soon(d);
+    }
+    half_output(d);
+    return VNX_VERDICT_CONSUMED;
+}
+
+/* A copy of what is passed on, until R has acknowledged what went before. */
+static VnxVerdict input_joining(VnxConn *c, VnxHalf *d, VnxPacket *p)
+{
+    learn_segment_size(d, p);
+    d->nxt = d->max = d->rcv_nxt;
+    if (!d->timing) {
+        d->timing = true;
+        d->timed_seq = d->nxt;
+        d->timed_ns = c->v->now;
+    }
+    return conn_forward(c, d->dir, p);
+}
+
+static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
+{
+    switch (d->state) {
+    case VNX_HALF_ACCELERATING:
+        if (p->flags & VNX_TCP_URG) {
+            half_leave(d, VNX_REASON_URGENT);
+        } else if (seq_gt(p->seq, d->rcv_nxt)) {
+            half_leave(d, VNX_REASON_OUT_OF_ORDER);
+        } else {
+            return input_fast(c, d, p);
+        }
+        break;
+    case VNX_HALF_JOINING:
+        if (p->seq == d->rcv_nxt && !(p->flags & (VNX_TCP_FIN | VNX_TCP_URG)) &&
+            half_store(d, p, 0, p->payload_len)) {
+            return input_joining(c, d, p);
+        }
+        half_abort_join(d);
+        break;
+    default:
+        if (p->flags & VNX_TCP_URG) {
+            d->reason = VNX_REASON_URGENT;
+        }
+        if (half_try_join(d, p)) {
+            if (d->state == VNX_HALF_ACCELERATING) {
+                return input_fast(c, d, p);
+            }
+            if (half_store(d, p, 0, p->payload_len)) {
+                return input_joining(c, d, p);
+            }
+            half_abort_join(d);
+        }
+        break;
+    }
+    return input_passing(c, d, p);
+}
+
+/* A segment without payload, FIN, SYN or RST. */
+static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
+{
+    if (half_fast(d) && seq_lt(p->seq, d->rcv_nxt) && p->seq + 1 == d->rcv_nxt) {
+        /* a keepalive or a window probe (RFC 9293 3.8.4) */
+        if (half_holds(d) || d->adv_edge == d->rcv_nxt) {
+            c->v->stats.probes_answered++;
+            half_ack_soon(d);
+            return VNX_VERDICT_CONSUMED;
+        }
+        d->probe_passed = true;
+        return conn_forward(c, d->dir, p);
+    }
+    if (c->new_syn || !half_fast(r)) {
+        return conn_forward(c, d->dir, p);
+    }
+    if (seq_ge(p->ack, half_ack(r))) {
+        if (r->probe_passed) {
+            r->probe_passed = false;
+            return conn_forward(c, d->dir, p);
+        }
+        if (seq_gt(half_ack(r), r->last_ack) || r->state == VNX_HALF_DRAINING) {
+            return conn_forward(c, d->dir, p);
+        }
+    }
+    c->v->stats.acks_consumed++;
+    r->acks_consumed++;
+    return VNX_VERDICT_CONSUMED;
+}
+
+/* The connection is over for X, side !@dir: deliver what it sent, then reset Y. */
+static VnxVerdict input_rst_valid(VnxConn *c, VnxHalf *d, VnxHalf *r)
+{
+    half_discard(r);
+    d->ack_due = false;
+    if (!half_holds(d)) {
+        conn_free(c);
+        return VNX_VERDICT_PASS;
+    }
+    conn_set_state(c, VNX_FLOW_RESET);
+    return VNX_VERDICT_CONSUMED;
+}
+
+/* RFC 5961 3.2 */
+static VnxVerdict input_rst(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
+{
+    uint32_t next = d->fin_seen && half_fast(d) ? d->fin_seq + 1 : d->rcv_nxt;
+
+    if (p->seq == next || p->seq == d->s_max || (c->new_syn && p->seq == d->una) ||
+        (!half_fast(d) && p->seq == d->una)) {
+        return input_rst_valid(c, d, r);
+    }
+    if (half_fast(d) && seq_ge(p->seq, d->una) && seq_lt(p->seq, d->adv_edge)) {
+        c->v->stats.challenge_acks++;
+        half_ack_soon(d);
+        return VNX_VERDICT_CONSUMED;
+    }
+    c->v->stats.unacceptable++;
+    return VNX_VERDICT_PASS;
+}
+
+/* A SYN or SYN-ACK on a live connection: the ends settle that (rule 7). */
+static VnxVerdict input_syn(VnxConn *c, VnxDir dir, VnxPacket *p)
+{
+    if (p->flags & VNX_TCP_ACK) {
+        if (c->new_syn && p->ack == c->syn->seq + 1 && dir == c->syn_dir_answer) {
+            VnxPacket *syn = c->syn;
+
+            c->syn = NULL;
+            if (conn_start(c, !dir, syn)) {
+                conn_handshake(c, dir, p);
+            }
+            g_free(syn);
+            return VNX_VERDICT_PASS;
+        }
+        /* the third ACK was lost: let its repetition pass */
+        c->half[dir].probe_passed = true;
+    } else if (p->seq != c->end[!dir].iss) {
+        g_free(c->syn);
+        c->syn = g_memdup2(p, sizeof(*p));
+        c->syn_dir_answer = !dir;
+        c->new_syn = true;
+    }
+    return VNX_VERDICT_PASS;
+}
+
+/* X has reset the connection; the other side still gets what it is owed. */
+static VnxVerdict input_resetting(VnxConn *c, VnxDir dir, VnxPacket *p)
+{
+    VnxHalf *r = &c->half[!dir];
+
+    if (!c->rst_due[0] && !c->rst_due[1] && half_holds(r)) {
+        if (p->flags & VNX_TCP_RST) {
+            if (seq_ge(p->seq, c->half[dir].una) &&
+                seq_le(p->seq, c->half[dir].adv_edge)) {
+                conn_free(c);
+            }
+        } else if (segment_acceptable(c, dir, p)) {
+            learn_end(c, dir, p);
+            input_ack(r, p, !p->payload_len && !(p->flags & VNX_TCP_FIN));
+            half_output(r);
+            if (!half_holds(r) && c->state == VNX_FLOW_RESET) {
+                c->rst_due[r->dir] = true;
+                conn_queue(c, r->dir);
+            }
+        }
+    }
+    return VNX_VERDICT_CONSUMED;
+}
+
+/* A segment with a good checksum, of a connection that was established. */
+VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p)
+{
+    VnxHalf *d = &c->half[dir], *r = &c->half[!dir];
+    bool pure = !p->payload_len && !(p->flags & VNX_TCP_FIN);
+    VnxVerdict verdict;
+
+    if (c->state == VNX_FLOW_RESET) {
+        return input_resetting(c, dir, p);
+    }
+    if (p->flags & VNX_TCP_RST) {
+        return input_rst(c, d, r, p);
+    }
+    if (p->flags & VNX_TCP_SYN) {
+        return input_syn(c, dir, p);
+    }
+    if (!segment_acceptable(c, dir, p)) {
+        c->v->stats.unacceptable++;
+        return VNX_VERDICT_PASS;
+    }
+    if (p->options & OPTIONS_OPAQUE) {
+        half_leave(d, VNX_REASON_OPTIONS);
+        half_leave(r, VNX_REASON_OPTIONS);
+    }
+    if (c->new_syn && dir != c->syn_dir_answer && p->seq == d->rcv_nxt) {
+        c->new_syn = false;             /* the old connection lives on */
+    }
+    learn_end(c, dir, p);
+    input_ack(r, p, pure);
+    verdict = pure ? input_empty(c, d, r, p) : input_data(c, d, p);
+
+    if (verdict == VNX_VERDICT_CONSUMED && !half_fast(r) &&
+        (seq_gt(half_ack(r), r->last_ack) || seq_gt(r->r_edge, r->adv_edge))) {
+        half_ack_soon(r);               /* the news in @p has not gone on */
+    }
+    half_output(r);
+    half_check_drained(r);
+    if (half_window_update_due(r)) {
+        half_ack_soon(r);
+    }
+    conn_check_closed(c);
+    return verdict;
+}

@@ -1,0 +1,320 @@
+/*
+ * vnx: output - everything that vTCP sends
+ *
+ * Each frame of direction d carries data of half[d] and acknowledges half[!d]:
+ * whatever leaves, first or repeated, data or not, has the current ACK number,
+ * window and TSecr of half[!d], the newest TSval of the end it speaks for, and that
+ * end's newest L2/L3 headers (rule 5).
+ *
+ * Payload leaves straight from the segment buffer; nothing is copied here.  When
+ * the host's emit says no, the connection queues for the direction and
+ * vnx_vtcp_run() comes back.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "engine/tcp/vtcp-private.h"
+
+/* Headers for a segment in direction @dir; commits ACK and window. */
+static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
+{
+    VnxHalf *acks = &c->half[!dir];
+    VnxEnd *from = &c->end[!dir];
+    const VnxOffload *offload = &c->v->offload[dir];
+
+    b->ack = half_ack(acks);
+    b->window = half_window(acks, b->ack, true);
+    b->timestamp = from->ts;
+    b->tsval = from->tsval;
+    b->tsecr = acks->state == VNX_HALF_ACCELERATING || acks->state == VNX_HALF_DRAINING ?
+               acks->ts_recent : from->tsecr;
+    b->vnet_len = offload->vnet_len;
+    b->csum_partial = offload->csum && offload->vnet_len;
+    b->ip_id = from->ip_id++;
+}
+
+/* True if the frame went out. */
+static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
+{
+    VnxVtcp *v = c->v;
+    uint8_t head[VNX_BUILD_MAX];
+    struct iovec iov[VNX_EMIT_IOV + 1];
+
+    if (v->busy[dir]) {
+        return false;
+    }
+    iov[0].iov_base = head;
+    iov[0].iov_len = vnx_headers_build(&c->end[!dir].headers, b, head);
+    if (b->payload_cnt) {
+        memcpy(iov + 1, b->payload, b->payload_cnt * sizeof(iov[0]));
+    }
+    if (!v->ops->emit(v->opaque, dir, iov, b->payload_cnt + 1,
+                      iov[0].iov_len + b->payload_len)) {
+        v->busy[dir] = true;
+        return false;
+    }
+    return true;
+}
+
+/* What is to be acknowledged in direction @dir has been. */
+static void acked(VnxConn *c, VnxDir dir)
+{
+    c->half[!dir].ack_due = false;
+}
+
+static unsigned tcp_header_len(const VnxConn *c)
+{
+    return 20 + (c->end[0].ts ? 12 : 0);
+}
+
+/* Payload that one frame toward R may carry: with segmentation offload many segments. */
+static uint32_t frame_max(const VnxHalf *h)
+{
+    const VnxConn *c = half_conn((VnxHalf *)h);
+    const VnxOffload *offload = &c->v->offload[h->dir];
+    const VnxHeaders *headers = &c->end[!h->dir].headers;
+    bool tso = headers->ip_version == 4 ? offload->tso4 : offload->tso6;
+    uint32_t l3, max;
+
+    if (!tso || !offload->csum || !offload->vnet_len) {
+        return h->smss;
+    }
+    l3 = headers->len - headers->l3_off - (headers->ip_version == 6 ? 40 : 0);
+    max = UINT16_MAX - l3 - tcp_header_len(c);
+    return max - max % h->smss;
+}
+
+/*
+ * Send [@seq, @seq + @len) from the buffer, and S's FIN if that follows; less where
+ * the buffer is too scattered for one frame (h->nxt tells).
+ * @retransmit: a repetition that leaves nxt where it is.
+ * Returns false if the direction is busy: the connection is queued for it.
+ */
+bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
+{
+    VnxConn *c = half_conn(h);
+    VnxVtcp *v = c->v;
+    struct iovec iov[VNX_EMIT_IOV];
+    VnxBuild b = { .seq = seq, .flags = VNX_TCP_ACK };
+    uint32_t got = 0, end;
+    bool fin;
+
+    if (v->busy[h->dir]) {
+        conn_queue(c, h->dir);
+        return false;
+    }
+    if (len) {
+        b.payload_cnt = vnx_segbuf_iov(&h->buf, seq - h->buf_seq, len, iov, VNX_EMIT_IOV,
+                                       &got);
+        b.payload = iov;
+        b.payload_len = got;
+    }
+    end = seq + got;
+    fin = h->fin_seen && end == h->fin_seq;
+    if (fin) {
+        b.flags |= VNX_TCP_FIN;
+    }
+    if (got && (end == h->rcv_nxt || (h->psh_seen && seq_ge(h->psh_seq, seq) &&
+                                      seq_le(h->psh_seq, end)))) {
+        b.flags |= VNX_TCP_PSH;
+    }
+    build_init(c, h->dir, &b);
+    if (got > h->smss) {
+        b.gso_size = h->smss;
+        c->end[!h->dir].ip_id += (got - 1) / h->smss;
+    }
+    if (!build_emit(c, h->dir, &b)) {
+        conn_queue(c, h->dir);
+        return false;
+    }
+    acked(c, h->dir);
+    end += fin;
+    if (retransmit || seq_lt(seq, h->max)) {
+        v->stats.retransmits++;
+        h->retransmits++;
+        if (h->timing && seq_gt(h->timed_seq, seq) && seq_lt(seq, h->max)) {
+            h->timing = false;          /* Karn: it would be ambiguous */
+        }
+        conn_event(c, &(VnxVtcpEvent) {
+            .type = VNX_EVENT_RETRANSMIT,
+            .dir = h->dir,
+            .seq = seq,
+            .len = got,
+            .by_rto = h->rto_recovery,
+        });
+    } else if (!h->timing) {
+        h->timing = true;
+        h->timed_seq = end;
+        h->timed_ns = v->now;
+    }
+    if (!retransmit) {
+        if (h->nxt == h->una) {
+            h->progress_ns = v->now;    /* R's turn begins */
+        }
+        h->nxt = end;
+    }
+    h->max = seq_max(h->max, end);
+    half_arm(h);
+    return true;
+}
+
+/* Send what the buffer has as far as R's window and cwnd go. */
+void half_output(VnxHalf *h)
+{
+    uint32_t max = frame_max(h);
+
+    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
+        return;
+    }
+    h->cwnd_limited = false;
+    for (;;) {
+        uint32_t avail = seq_ahead(h->rcv_nxt, h->nxt);
+        bool fin = h->fin_seen && seq_le(h->nxt, h->fin_seq);
+        uint32_t window = seq_ahead(h->r_edge, h->nxt);
+        uint32_t cwnd = seq_ahead(h->una + half_cwnd(h), h->nxt);
+        uint32_t len = MIN(MIN(avail, max), window);
+
+        if (half_cwnd(h) == VNX_CC_UNLIMITED) {
+            cwnd = UINT32_MAX;
+        }
+        if (!avail && !fin) {
+            break;
+        }
+        if (cwnd < MIN(len, h->smss) || !cwnd) {
+            h->cwnd_limited = true;
+            break;
+        }
+        if (cwnd < len) {               /* whole segments only */
+            len = cwnd - (cwnd >= h->smss ? cwnd % h->smss : 0);
+        }
+        if (avail && !len) {
+            break;
+        }
+        /* RFC 9293 3.8.6.2.1: no silly window; the persist timer overrides */
+        if (len < h->smss && len < avail && len < h->r_wnd_max / 2 && h->nxt != h->una) {
+            break;
+        }
+        if (!half_send_segment(h, h->nxt, len, false)) {
+            return;
+        }
+    }
+    half_arm(h);
+}
+
+/* An ACK to S of half @h, in the other direction and in R's name. */
+bool half_send_ack(VnxHalf *h)
+{
+    VnxConn *c = half_conn(h);
+    VnxDir dir = !h->dir;
+    VnxHalf *data = &c->half[dir];
+    VnxBuild b = { .seq = data->max, .flags = VNX_TCP_ACK };
+
+    build_init(c, dir, &b);
+    if (!build_emit(c, dir, &b)) {
+        return false;
+    }
+    h->ack_due = false;
+    c->v->stats.early_acks++;
+    return true;
+}
+
+/* An empty segment that R has to answer (zero window, rule 4). */
+bool half_send_probe(VnxHalf *h)
+{
+    VnxConn *c = half_conn(h);
+    VnxBuild b = { .seq = h->una - 1, .flags = VNX_TCP_ACK };
+
+    build_init(c, h->dir, &b);
+    if (!build_emit(c, h->dir, &b)) {
+        return false;
+    }
+    acked(c, h->dir);
+    c->v->stats.window_probes++;
+    return true;
+}
+
+/*
+ * RST toward side @dir in the other end's name, at the one sequence number that
+ * it must accept (RFC 5961 3.2): what it has acknowledged; and where it may
+ * have received more, there, too.
+ */
+bool conn_send_rst(VnxConn *c, VnxDir dir)
+{
+    VnxHalf *h = &c->half[dir];
+    VnxBuild b = { .seq = h->una, .flags = VNX_TCP_RST | VNX_TCP_ACK };
+
+    build_init(c, dir, &b);
+    if (!build_emit(c, dir, &b)) {
+        return false;
+    }
+    if (h->max != h->una) {
+        b.seq = h->max;
+        build_emit(c, dir, &b);
+    }
+    return true;
+}
+
+/*
+ * Forward @p, a segment of the end hosts in direction @dir, with what this
+ * connection's halves require of it (rules 3, 5).  PASS if nothing had to change.
+ */
+VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
+{
+    VnxVtcp *v = c->v;
+    VnxHalf *data = &c->half[dir], *acks = &c->half[!dir];
+    struct iovec iov[64], *out = iov;
+    bool changed = false;
+    uint32_t ack = half_ack(acks);
+    uint16_t window;
+    unsigned n;
+
+    v->stats.payload_passed += p->payload_len;
+    if (acks->state == VNX_HALF_ACCELERATING || acks->state == VNX_HALF_DRAINING) {
+        window = half_window(acks, ack, true);
+        if (p->ack != ack) {
+            vnx_packet_set_ack(p, ack);
+            vnx_packet_clear_sack(p);
+            vnx_packet_set_ts(p, p->tsval, acks->ts_recent);
+            changed = true;
+        }
+        if (p->window != window) {
+            vnx_packet_set_window(p, window);
+            changed = true;
+        }
+        acks->ack_due = false;
+    } else {
+        unsigned shift = c->end[!dir].wscale;
+
+        acks->last_ack = p->ack;
+        acks->adv_edge = seq_max(acks->adv_edge, p->ack + ((uint32_t)p->window << shift));
+        acks->ack_due = false;
+    }
+    if (data->state == VNX_HALF_ACCELERATING || data->state == VNX_HALF_DRAINING) {
+        /* an empty segment ahead of the data would be beyond R's window */
+        if (!p->payload_len && !(p->flags & (VNX_TCP_FIN | VNX_TCP_RST)) &&
+            seq_gt(p->seq, data->max)) {
+            vnx_packet_set_seq(p, data->max);
+            changed = true;
+        }
+        if (c->end[!dir].ts && p->options & VNX_OPT_TIMESTAMP &&
+            seq_lt(p->tsval, c->end[!dir].tsval)) {
+            vnx_packet_set_ts(p, c->end[!dir].tsval, p->tsecr);
+            changed = true;
+        }
+    }
+    if (!changed) {
+        return VNX_VERDICT_PASS;
+    }
+    v->stats.acks_rewritten++;
+    if (p->iovcnt + 1 > G_N_ELEMENTS(iov)) {
+        out = g_new(struct iovec, p->iovcnt + 1);   /* a pathologically scattered frame */
+    }
+    n = vnx_packet_out_iov(p, out);
+    v->ops->forward(v->opaque, dir, out, n, p->size);
+    if (out != iov) {
+        g_free(out);
+    }
+    return VNX_VERDICT_CONSUMED;
+}

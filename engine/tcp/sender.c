@@ -1,0 +1,232 @@
+/*
+ * vnx: the sender toward R - loss recovery and timers
+ *
+ * NewReno (RFC 6582) on duplicate ACKs, RFC 6298 on silence, a persist timer (RFC
+ * 9293 3.8.6.1) on a closed window.  Congestion control is behind <vnx/cc.h>; toward
+ * the guest it is "none", which only restricts what follows a timeout.
+ *
+ * After a timeout the half goes back to una and repeats from there as ACKs let
+ * it (RFC 5681 3.1 restart), in segments of one MSS or as many as cwnd has.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "engine/tcp/vtcp-private.h"
+
+/* What R's MSS option leaves for payload (RFC 6691: options come off). */
+uint32_t half_mss(const VnxHalf *h)
+{
+    const VnxConn *c = half_conn((VnxHalf *)h);
+    uint32_t mss = c->end[h->dir].mss - (c->end[0].ts ? 12 : 0);
+
+    return h->seg_seen ? MIN(mss, h->seg_seen) : mss;
+}
+
+uint32_t half_cwnd(const VnxHalf *h)
+{
+    if (h->cc.cwnd == VNX_CC_UNLIMITED) {
+        return VNX_CC_UNLIMITED;
+    }
+    return h->cc.cwnd + h->inflate;
+}
+
+static int64_t half_rto(const VnxHalf *h)
+{
+    const VnxVtcpConfig *cfg = &half_conn((VnxHalf *)h)->v->cfg;
+
+    return vnx_rtt_rto(&h->rtt, h->backoff, cfg->min_rto_ms * VNX_MS_NS,
+                       cfg->max_rto_ms * VNX_MS_NS);
+}
+
+/* Start the timer that this half needs, if it does not run yet; stop a needless one. */
+void half_arm(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    bool outstanding = seq_gt(h->nxt, h->una);
+    bool waiting = seq_gt(h->rcv_nxt, h->nxt) ||
+                   (h->fin_seen && seq_le(h->nxt, h->fin_seq));
+
+    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
+        vnx_timer_stop(&h->timer);
+        return;
+    }
+    if (!outstanding && !waiting) {
+        vnx_timer_stop(&h->timer);
+        h->backoff = 0;
+        return;
+    }
+    if (outstanding == h->persisting || !vnx_timer_running(&h->timer)) {
+        if (!outstanding && !h->persisting) {
+            h->progress_ns = v->now;
+        }
+        h->persisting = !outstanding;
+        vnx_timer_set(&v->timers, &h->timer, v->now + half_rto(h));
+    }
+}
+
+/* Restart the timer from now (RFC 6298 5.3). */
+static void half_rearm(VnxHalf *h)
+{
+    vnx_timer_stop(&h->timer);
+    half_arm(h);
+}
+
+/* Repeat the first segment that R misses. */
+static void half_retransmit(VnxHalf *h)
+{
+    uint32_t len = MIN(seq_ahead(h->rcv_nxt, h->una), h->smss);
+
+    len = MIN(len, seq_ahead(h->max, h->una));
+    half_send_segment(h, h->una, len, true);
+}
+
+/*
+ * R's cumulative ACK has moved to @ack; una is still the old one.
+ * @in_flight: before this ACK.
+ */
+void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    uint32_t n = ack - h->una;
+    int64_t sample = 0;
+    bool was_recovering = h->recovery || h->rto_recovery;
+
+    if (h->timing && seq_ge(ack, h->timed_seq)) {
+        sample = v->now - h->timed_ns;
+        vnx_rtt_sample(&h->rtt, sample);
+        h->timing = false;
+    }
+    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
+        h->state == VNX_HALF_JOINING) {
+        uint32_t held = MIN(seq_ahead(ack, h->buf_seq), h->buf.len);
+
+        vnx_segbuf_consume(&h->buf, &v->pool, held);
+        h->buf_seq += held;
+    }
+    half_set_una(h, ack);
+    if (seq_lt(h->nxt, ack)) {
+        h->nxt = ack;
+    }
+    h->max = seq_max(h->max, ack);
+    if (seq_lt(h->rcv_nxt, ack) && h->state != VNX_HALF_OBSERVING && !h->buf.len &&
+        !half_finished(h)) {
+        h->rcv_nxt = h->buf_seq = ack;  /* passed on while draining */
+    }
+    h->backoff = 0;
+    h->progress_ns = v->now;
+    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
+        return;
+    }
+    if (h->recovery) {
+        if (seq_ge(ack, h->recover)) {          /* full ACK, RFC 6582 3.2 (3) */
+            h->recovery = false;
+            h->inflate = 0;
+            h->dupacks = 0;
+        } else {                                /* partial ACK */
+            h->inflate -= MIN(h->inflate, n);
+            if (n >= h->smss) {
+                h->inflate += h->smss;
+            }
+            half_retransmit(h);
+        }
+    } else {
+        h->dupacks = 0;
+        if (h->rto_recovery && seq_ge(ack, h->recover)) {
+            h->rto_recovery = false;
+        }
+        h->cc.mss = h->smss;
+        h->cc.ops->on_ack(&h->cc, &(VnxCcAck) {
+            .now_ns = v->now,
+            .acked = n,
+            .in_flight = in_flight,
+            .rtt_ns = sample,
+            .srtt_ns = h->rtt.srtt_ns,
+            .min_rtt_ns = h->rtt.min_ns,
+            .cwnd_limited = h->cwnd_limited,
+        });
+    }
+    if (was_recovering && !h->recovery && !h->rto_recovery && h->cc.ops->on_recovered) {
+        h->cc.ops->on_recovered(&h->cc, v->now);
+    }
+    half_rearm(h);
+}
+
+/* R repeated its ACK: something behind una got there before una (RFC 5681 3.2). */
+void half_dupack(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+
+    h->dupacks++;
+    h->n_dupacks++;
+    if (h->recovery) {
+        h->inflate += h->smss;
+        return;
+    }
+    if (h->dupacks < v->cfg.dupack_threshold || seq_lt(h->una, h->recover)) {
+        return;
+    }
+    h->cc.mss = h->smss;
+    h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_FAST, seq_ahead(h->max, h->una), v->now);
+    h->recovery = true;
+    h->recover = h->max;
+    h->inflate = h->cc.cwnd == VNX_CC_UNLIMITED ? 0 : h->dupacks * h->smss;
+    h->timing = false;
+    v->stats.fast_retransmits++;
+    h->fast_retransmits++;
+    half_retransmit(h);
+    half_rearm(h);
+}
+
+/* The timer of @h has expired. */
+void half_timeout(VnxHalf *h)
+{
+    VnxConn *c = half_conn(h);
+    VnxVtcp *v = c->v;
+
+    if (v->busy[h->dir] ||
+        (v->ops->receiver_stalled && v->ops->receiver_stalled(v->opaque, h->dir))) {
+        /* R has not had the chance to answer (rule 9) */
+        h->timing = false;
+        half_rearm(h);
+        return;
+    }
+    if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
+        conn_reset(c);
+        return;
+    }
+    h->backoff = MIN(h->backoff + 1, 32u);
+    if (h->persisting) {
+        /* a window too small for a segment (SWS) but not closed: use it */
+        uint32_t len = MIN(seq_ahead(h->r_edge, h->nxt), seq_ahead(h->rcv_nxt, h->nxt));
+
+        if (len && half_cwnd(h) >= h->smss) {
+            half_send_segment(h, h->nxt, MIN(len, h->smss), false);
+        } else if (seq_ge(h->nxt, h->r_edge) || !len) {
+            half_send_probe(h);
+        }
+        half_rearm(h);
+        return;
+    }
+    v->stats.rto_retransmits++;
+    h->rto_retransmits++;
+    h->cc.mss = h->smss;
+    if (h->backoff == 1) {      /* RFC 5681 3.1: ssthresh not again for the same segment */
+        h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_RTO, seq_ahead(h->max, h->una), v->now);
+    } else {
+        h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
+    }
+    h->recovery = false;
+    h->rto_recovery = true;
+    h->recover = h->max;
+    h->inflate = h->dupacks = 0;
+    h->timing = false;
+    h->nxt = h->una;
+    vnx_timer_stop(&h->timer);
+    half_output(h);
+    if (h->nxt == h->una) {
+        /* R's window is closed over data that was sent: repeat one segment, it
+         * serves as the probe */
+        half_retransmit(h);
+        vnx_timer_set(&v->timers, &h->timer, v->now + half_rto(h));
+    }
+}

@@ -1,0 +1,267 @@
+/*
+ * vnx: vTCP, private - instance, connection, half
+ *
+ * A connection has two ends (what each host announced) and two halves, one per
+ * data direction, both arrays indexed by VnxDir: half[d] is the data that
+ * travels in direction d, from its sender S = end[!d] to its receiver
+ * R = end[d].  A frame from X therefore is data of half[dir] and acknowledges
+ * half[!dir].  There is no code for one direction only.
+ *
+ *           S ──data──▶ [rcv_nxt ... buffer ... nxt ... una] ──data──▶ R
+ *           S ◀──ACK─── early, adv_edge        una, r_edge ◀──ACK───── R
+ *
+ *   una <= nxt <= max <= rcv_nxt <= s_max       una, early <= rcv_nxt
+ *   the buffer holds exactly [buf_seq, rcv_nxt), and buf_seq <= una while
+ *   something was acknowledged early (in JOINING una may still be below it)
+ *
+ * States of a half (half.c, half_set_state() is the only writer):
+ *
+ *   OBSERVING ──in order, nothing in trouble──▶ JOINING ──una reaches buf_seq──▶
+ *       ▲  ▲                                      │                  ACCELERATING
+ *       │  └────────── any trouble (buffer dropped, nothing owed)        │
+ *       └── una >= early and r_edge >= adv_edge ── DRAINING ◀── trouble ─┘
+ *
+ * Time is the host's less what it spent paused, in v->now.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef VNX_VTCP_PRIVATE_H
+#define VNX_VTCP_PRIVATE_H
+
+#include <glib.h>
+
+#include <vnx/cc.h>
+#include <vnx/flow.h>
+#include <vnx/vtcp.h>
+
+#include "engine/tcp/buffer.h"
+#include "engine/tcp/rtt.h"
+#include "engine/tcp/seq.h"
+#include "engine/tcp/timers.h"
+
+/* Ageing lists of the flow table, and how long an idle flow stays on them. */
+typedef enum VnxAge {
+    VNX_AGE_HALF_OPEN,
+    VNX_AGE_ESTABLISHED,
+    VNX_AGE_ENDED,              /* closed, untracked */
+} VnxAge;
+
+#define VNX_HALF_OPEN_TIMEOUT_NS (60 * 1000 * VNX_MS_NS)
+#define VNX_ENDED_TIMEOUT_NS (60 * 1000 * VNX_MS_NS)  /* about TIME-WAIT's 2 MSL */
+/* At most this part of the table may be half open: 1 / 2^n. */
+#define VNX_HALF_OPEN_SHIFT 2
+
+/* iovec entries of an emitted frame: header + the chunks of 64 KiB. */
+#define VNX_EMIT_IOV 24
+
+typedef struct VnxConn VnxConn;
+typedef struct VnxHalf VnxHalf;
+
+/* What a host announced and sent last. */
+typedef struct VnxEnd {
+    uint32_t iss;
+    uint16_t mss;               /* of its SYN; RFC 9293's default without */
+    uint8_t wscale;             /* 0 unless both ends scale */
+    uint16_t options;           /* VNX_OPT_* of its SYN */
+    bool ts;                    /* timestamps are in use (both ends) */
+    uint16_t ip_id;
+    uint32_t tsval;             /* newest TSval that it sent */
+    uint32_t tsecr;             /* TSecr with its newest ACK */
+    VnxHeaders headers;         /* of its newest frame */
+} VnxEnd;
+
+struct VnxHalf {
+    VnxDir dir;
+    VnxHalfState state;
+    VnxReason reason;
+
+    /* toward S */
+    uint32_t rcv_nxt;           /* next byte expected in order */
+    uint32_t s_max;             /* end of all that S was seen to send, FIN included */
+    uint32_t early;             /* highest ACK number that vTCP gave S */
+    uint32_t adv_edge;          /* rightmost edge that S was given */
+    uint32_t last_ack;          /* ACK number S was given last (TS.Recent's rule) */
+    uint32_t ts_recent;         /* RFC 7323 4.3 */
+    uint32_t trouble;           /* no rejoining before R has acknowledged up to here */
+    uint32_t fin_seq;
+    bool fin_seen;              /* S's FIN is at fin_seq */
+    bool ack_due;               /* S is to get an ACK in the next run */
+    bool probe_passed;          /* S asked R something end to end: let the answer pass */
+    uint32_t demand;            /* window that S has shown to use */
+    uint32_t demand_mark;
+    uint32_t reserved;          /* of the pool, for the window */
+
+    /* toward R */
+    VnxSegBuf buf;
+    uint32_t buf_seq;           /* sequence number of buf's first byte */
+    uint32_t una;
+    uint32_t nxt;
+    uint32_t max;               /* highest ever sent + 1 */
+    uint32_t r_edge;            /* R's right edge */
+    uint32_t r_wnd_max;         /* largest window R offered */
+    uint32_t wl1, wl2;          /* RFC 9293: segment of the last window update */
+    uint32_t smss;              /* payload of one wire segment toward R */
+    uint32_t seg_seen;          /* largest wire segment seen from S */
+    uint32_t psh_seq;           /* end of the last segment that S pushed */
+    bool psh_seen;
+    uint32_t dupacks;
+    uint32_t recover;           /* RFC 6582 */
+    bool recovery;              /* in fast recovery */
+    bool rto_recovery;          /* repeating after a timeout, up to recover */
+    uint32_t inflate;           /* RFC 6582's artificial inflation of cwnd */
+    bool cwnd_limited;
+    bool persisting;            /* the timer is the persist timer */
+    unsigned backoff;
+    VnxTimer timer;
+    int64_t progress_ns;        /* when R last moved, or data first waited for it */
+    bool timing;                /* an RTT sample is under way ... */
+    uint32_t timed_seq;         /* ... for the byte before this one */
+    int64_t timed_ns;
+    VnxRtt rtt;
+    VnxCc cc;
+
+    uint64_t bytes;
+    uint64_t early_acked_bytes;
+    uint64_t acks_consumed;
+    uint64_t retransmits;
+    uint64_t rto_retransmits;
+    uint64_t fast_retransmits;
+    uint64_t n_dupacks;
+    uint64_t out_of_order;
+    uint64_t duplicate_bytes;
+};
+
+struct VnxConn {
+    VnxFlowNode node;           /* first member */
+    VnxVtcp *v;
+    uint64_t id;
+    VnxFlowState state;
+    VnxReason reason;           /* why it is untracked */
+    VnxDir opener;              /* side that sent the SYN */
+    bool new_syn;               /* a SYN came on the live connection ... */
+    VnxDir syn_dir_answer;      /* ... whose answer goes this way ... */
+    VnxPacket *syn;             /* ... and this it was */
+    bool rst_due[2];            /* an RST is to go in this direction; state RESET */
+    int64_t created_ns;
+    uint16_t syn_flags;
+    unsigned n_synack;
+    struct {
+        uint32_t iss;
+        uint16_t window, options, mss, flags;
+        uint8_t wscale;
+        uint32_t tsval;
+    } synack[2];                /* the newest first */
+    uint16_t syn_window;
+    uint8_t syn_wscale;
+    VnxEnd end[2];
+    VnxHalf half[2];
+    GList work[2];              /* membership in v->work[d]; data != NULL: linked */
+    GList all;
+};
+
+struct VnxVtcp {
+    VnxVtcpConfig cfg;
+    const VnxVtcpOps *ops;
+    void *opaque;
+    const VnxCcOps *cc_net;
+    const VnxCcOps *cc_guest;
+    VnxFlowTable *flows;
+    VnxTimers timers;
+    VnxPool pool;
+    VnxOffload offload[2];
+    GQueue work[2];             /* connections with something to send in a direction */
+    bool busy[2];               /* emit said no; wait for writable */
+    GQueue all;                 /* connections by age */
+    uint64_t next_id;
+    uint16_t next_ip_id;
+    int64_t now;                /* time of the call, pauses taken off */
+    int64_t paused_ns;          /* sum of all pauses */
+    int64_t paused_at;
+    bool paused;
+    bool enabled;
+    uint64_t undelivered;       /* sum over halves, early - una */
+    VnxVtcpStats stats;         /* counters only */
+};
+
+static inline VnxConn *half_conn(VnxHalf *h)
+{
+    return (VnxConn *)((char *)(h - h->dir) - offsetof(VnxConn, half));
+}
+
+/* The ACK number that S gets: R's own, or the early point. */
+static inline uint32_t half_ack(const VnxHalf *h)
+{
+    return seq_max(h->una, h->early);
+}
+
+/* vTCP owes R bytes that S was told are delivered. */
+static inline uint32_t half_undelivered(const VnxHalf *h)
+{
+    return seq_ahead(h->early, h->una);
+}
+
+/* vTCP holds bytes for R (acknowledged or not). */
+static inline bool half_holds(const VnxHalf *h)
+{
+    return (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING) &&
+           seq_lt(h->una, h->rcv_nxt);
+}
+
+/* All of S's data and its FIN have been acknowledged by R. */
+static inline bool half_finished(const VnxHalf *h)
+{
+    return h->fin_seen && seq_gt(h->una, h->fin_seq);
+}
+
+/* conn.c: life of a connection */
+VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key);
+void conn_free(VnxConn *c);
+void conn_set_state(VnxConn *c, VnxFlowState state);
+void conn_untrack(VnxConn *c, VnxReason reason);
+VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p);
+bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *syn);
+void conn_check_closed(VnxConn *c);
+/* Give up: RST to both sides as soon as they take it; the connection goes. */
+void conn_reset(VnxConn *c);
+/* Queue the connection for service of direction @dir in vnx_vtcp_run(). */
+void conn_queue(VnxConn *c, VnxDir dir);
+void conn_event(VnxConn *c, VnxVtcpEvent *ev);
+
+/* half.c: the state machine of a half, windows and memory toward S */
+void half_init(VnxHalf *h, VnxDir dir);
+void half_establish(VnxHalf *h);
+void half_leave(VnxHalf *h, VnxReason reason);
+void half_check_drained(VnxHalf *h);
+bool half_try_join(VnxHalf *h, const VnxPacket *p);
+void half_joined(VnxHalf *h);
+void half_abort_join(VnxHalf *h);
+bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len);
+void half_discard(VnxHalf *h);
+void half_set_una(VnxHalf *h, uint32_t una);
+void half_set_early(VnxHalf *h, uint32_t early);
+void half_reserve(VnxHalf *h);
+uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit);
+bool half_window_update_due(VnxHalf *h);
+void half_reconsider(VnxHalf *h);
+
+/* input.c */
+VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p);
+
+/* output.c: everything that leaves */
+void half_output(VnxHalf *h);
+bool half_send_ack(VnxHalf *h);
+bool half_send_probe(VnxHalf *h);
+bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit);
+bool conn_send_rst(VnxConn *c, VnxDir dir);
+VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p);
+
+/* sender.c: loss recovery toward R, timers */
+void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight);
+void half_dupack(VnxHalf *h);
+void half_arm(VnxHalf *h);
+void half_timeout(VnxHalf *h);
+uint32_t half_cwnd(const VnxHalf *h);
+uint32_t half_mss(const VnxHalf *h);
+
+#endif /* VNX_VTCP_PRIVATE_H */

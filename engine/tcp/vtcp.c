@@ -1,0 +1,500 @@
+/*
+ * vnx: vTCP - the instance: configuration, dispatch, work, queries
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "engine/tcp/vtcp-private.h"
+
+G_DEFINE_QUARK(vnx-vtcp-error-quark, vnx_vtcp_error)
+
+const char *vnx_half_state_name(VnxHalfState state)
+{
+    static const char *const names[VNX_HALF__MAX] = {
+        [VNX_HALF_OBSERVING] = "observing",
+        [VNX_HALF_JOINING] = "joining",
+        [VNX_HALF_ACCELERATING] = "accelerating",
+        [VNX_HALF_DRAINING] = "draining",
+    };
+
+    return state < VNX_HALF__MAX ? names[state] : "?";
+}
+
+const char *vnx_reason_name(VnxReason reason)
+{
+    static const char *const names[VNX_REASON__MAX] = {
+        [VNX_REASON_NONE] = "none",
+        [VNX_REASON_HANDSHAKE] = "handshake",
+        [VNX_REASON_NOT_SEEN] = "not-seen",
+        [VNX_REASON_OPTIONS] = "options",
+        [VNX_REASON_ECN] = "ecn",
+        [VNX_REASON_MODE] = "mode",
+        [VNX_REASON_STATUS] = "status",
+        [VNX_REASON_OUT_OF_ORDER] = "out-of-order",
+        [VNX_REASON_BUFFER_FULL] = "buffer-full",
+        [VNX_REASON_URGENT] = "urgent",
+        [VNX_REASON_NEW_SYN] = "new-syn",
+        [VNX_REASON_CLOSED] = "closed",
+    };
+
+    return reason < VNX_REASON__MAX ? names[reason] : "?";
+}
+
+const char *vnx_flow_state_name(VnxFlowState state)
+{
+    static const char *const names[VNX_FLOW_STATE__MAX] = {
+        [VNX_FLOW_SYN_SENT] = "syn-sent",
+        [VNX_FLOW_SYN_RECEIVED] = "syn-received",
+        [VNX_FLOW_ESTABLISHED] = "established",
+        [VNX_FLOW_CLOSED] = "closed",
+        [VNX_FLOW_RESET] = "reset",
+        [VNX_FLOW_UNTRACKED] = "untracked",
+    };
+
+    return state < VNX_FLOW_STATE__MAX ? names[state] : "?";
+}
+
+/* ---- configuration ---- */
+
+void vnx_vtcp_config_init(VnxVtcpConfig *cfg)
+{
+    memset(cfg, 0, sizeof(*cfg));
+    cfg->mode = VNX_MODE_ACCELERATE;
+    cfg->buffer_size = VNX_BUFFER_SIZE_DEFAULT;
+    cfg->flow_buffer_size = VNX_FLOW_BUFFER_SIZE_DEFAULT;
+    cfg->max_flows = VNX_MAX_FLOWS_DEFAULT;
+    cfg->dupack_threshold = VNX_DUPACK_THRESHOLD_DEFAULT;
+    cfg->initial_window = VNX_INITIAL_WINDOW_DEFAULT;
+    cfg->min_rto_ms = VNX_MIN_RTO_DEFAULT_MS;
+    cfg->max_rto_ms = VNX_MAX_RTO_DEFAULT_MS;
+    cfg->retry_limit_ms = VNX_RETRY_LIMIT_DEFAULT_MS;
+    strcpy(cfg->congestion_control, "reno");
+}
+
+bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err)
+{
+    const struct {
+        const char *name;
+        uint64_t value, min, max;
+    } range[] = {
+        { "mode", cfg->mode, VNX_MODE_ACCELERATE, VNX_MODE_OFF },
+        { "buffer-size", cfg->buffer_size, VNX_BUFFER_SIZE_MIN, VNX_BUFFER_SIZE_MAX },
+        { "flow-buffer-size", cfg->flow_buffer_size, VNX_FLOW_BUFFER_SIZE_MIN,
+          VNX_FLOW_BUFFER_SIZE_MAX },
+        { "max-flows", cfg->max_flows, 1, VNX_MAX_FLOWS_MAX },
+        { "dupack-threshold", cfg->dupack_threshold, VNX_DUPACK_THRESHOLD_MIN,
+          VNX_DUPACK_THRESHOLD_MAX },
+        { "initial-window", cfg->initial_window, VNX_INITIAL_WINDOW_MIN,
+          VNX_INITIAL_WINDOW_MAX },
+        { "min-rto", cfg->min_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
+        { "max-rto", cfg->max_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
+        { "retry-limit", cfg->retry_limit_ms, VNX_RETRY_LIMIT_MIN_MS,
+          VNX_RETRY_LIMIT_MAX_MS },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(range); i++) {
+        if (range[i].value < range[i].min || range[i].value > range[i].max) {
+            g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                        "%s is %" G_GUINT64_FORMAT ", but must be from %" G_GUINT64_FORMAT
+                        " to %" G_GUINT64_FORMAT, range[i].name, range[i].value,
+                        range[i].min, range[i].max);
+            return false;
+        }
+    }
+    if (cfg->min_rto_ms > cfg->max_rto_ms) {
+        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                    "min-rto is %u, but must be from %u to max-rto, which is %u",
+                    cfg->min_rto_ms, VNX_RTO_MIN_MS, cfg->max_rto_ms);
+        return false;
+    }
+    if (!memchr(cfg->congestion_control, 0, sizeof(cfg->congestion_control)) ||
+        !vnx_cc_find(cfg->congestion_control)) {
+        GString *known = g_string_new(NULL);
+        const VnxCcOps *ops;
+
+        for (unsigned i = 0; (ops = vnx_cc_get(i)); i++) {
+            g_string_append_printf(known, "%s%s", i ? ", " : "", ops->name);
+        }
+        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                    "congestion-control is '%.*s', but must be one of: %s",
+                    (int)sizeof(cfg->congestion_control), cfg->congestion_control,
+                    known->str);
+        g_string_free(known, TRUE);
+        return false;
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+static void vtcp_apply_config(VnxVtcp *v, const VnxVtcpConfig *cfg)
+{
+    v->cfg = *cfg;
+    v->cc_net = vnx_cc_find(cfg->congestion_control);
+    v->pool.cap = cfg->buffer_size;
+    vnx_flow_table_set_max(v->flows, cfg->max_flows);
+}
+
+VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opaque,
+                      const uint8_t seed[16])
+{
+    VnxVtcp *v = g_new0(VnxVtcp, 1);
+
+    v->ops = ops;
+    v->opaque = opaque;
+    v->enabled = true;
+    v->flows = vnx_flow_table_new(seed, cfg->max_flows);
+    v->cc_guest = vnx_cc_find("none");
+    v->next_ip_id = seed[0] | seed[15] << 8;
+    vnx_timers_init(&v->timers);
+    vnx_pool_init(&v->pool, cfg->buffer_size);
+    vtcp_apply_config(v, cfg);
+    return v;
+}
+
+void vnx_vtcp_free(VnxVtcp *v)
+{
+    if (!v) {
+        return;
+    }
+    while (v->all.head) {
+        conn_free(v->all.head->data);
+    }
+    vnx_pool_destroy(&v->pool);
+    vnx_timers_destroy(&v->timers);
+    vnx_flow_table_free(v->flows);
+    g_free(v);
+}
+
+/* The host's time without the pauses. */
+static void vtcp_clock(VnxVtcp *v, int64_t now_ns)
+{
+    v->now = now_ns - v->paused_ns;
+}
+
+static void vtcp_reconsider(VnxVtcp *v)
+{
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+
+        if (c->state == VNX_FLOW_ESTABLISHED) {
+            half_reconsider(&c->half[0]);
+            half_reconsider(&c->half[1]);
+        }
+    }
+}
+
+bool vnx_vtcp_set_config(VnxVtcp *v, const VnxVtcpConfig *cfg, int64_t now_ns, GError **err)
+{
+    if (!vnx_vtcp_config_check(cfg, err)) {
+        return false;
+    }
+    vtcp_clock(v, v->paused ? v->paused_at : now_ns);
+    vtcp_apply_config(v, cfg);
+    vtcp_reconsider(v);
+    return true;
+}
+
+const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v)
+{
+    return &v->cfg;
+}
+
+void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload)
+{
+    v->offload[dir] = *offload;
+}
+
+void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns)
+{
+    vtcp_clock(v, v->paused ? v->paused_at : now_ns);
+    if (v->enabled != enabled) {
+        v->enabled = enabled;
+        vtcp_reconsider(v);
+    }
+}
+
+void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns)
+{
+    if (v->paused == paused) {
+        return;
+    }
+    v->paused = paused;
+    if (paused) {
+        v->paused_at = now_ns;
+        vtcp_clock(v, now_ns);
+        return;
+    }
+    v->paused_ns += now_ns - v->paused_at;
+    vtcp_clock(v, now_ns);
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+
+        /* a round trip that spans a stop says nothing (rule 13) */
+        c->half[0].timing = c->half[1].timing = false;
+    }
+}
+
+bool vnx_vtcp_drained(const VnxVtcp *v)
+{
+    return v->undelivered == 0;
+}
+
+void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns)
+{
+    vtcp_clock(v, v->paused ? v->paused_at : now_ns);
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+
+        if (half_undelivered(&c->half[0]) || half_undelivered(&c->half[1])) {
+            conn_reset(c);
+        }
+    }
+}
+
+/* ---- packets ---- */
+
+static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, VnxPacket *p)
+{
+    VnxConn *c;
+
+    if ((p->flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST | VNX_TCP_FIN)) !=
+        VNX_TCP_SYN || v->cfg.mode == VNX_MODE_OFF || !v->enabled) {
+        return VNX_VERDICT_PASS;
+    }
+    if (!vnx_packet_csum_ok(p)) {
+        v->stats.bad_checksum++;
+        return VNX_VERDICT_PASS;
+    }
+    c = conn_new(v, &p->key);
+    if (c) {
+        conn_start(c, dir, p);
+    }
+    return VNX_VERDICT_PASS;
+}
+
+VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                         size_t vnet_len, int64_t now_ns)
+{
+    VnxPacket p;
+    VnxConn *c;
+
+    v->stats.packets++;
+    switch (vnx_packet_parse(&p, iov, iovcnt, vnet_len, dir)) {
+    case VNX_PARSE_TCP:
+        break;
+    case VNX_PARSE_TRUNCATED:
+    case VNX_PARSE_MALFORMED:
+    case VNX_PARSE_TOO_LONG:
+        v->stats.malformed++;
+        return VNX_VERDICT_PASS;
+    default:
+        v->stats.not_tcp++;
+        return VNX_VERDICT_PASS;
+    }
+    v->stats.tcp_packets++;
+    if (v->paused) {
+        v->stats.paused_drops++;
+        return VNX_VERDICT_CONSUMED;
+    }
+    vtcp_clock(v, now_ns);
+    c = (VnxConn *)vnx_flow_table_lookup(v->flows, &p.key);
+    if (!c) {
+        return vtcp_push_new(v, dir, &p);
+    }
+    if (!vnx_packet_csum_ok(&p) || !vnx_packet_ip_csum_ok(&p)) {
+        v->stats.bad_checksum++;
+        return VNX_VERDICT_PASS;
+    }
+    vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
+    switch (c->state) {
+    case VNX_FLOW_ESTABLISHED:
+    case VNX_FLOW_RESET:
+        return conn_input(c, dir, &p);
+    case VNX_FLOW_SYN_SENT:
+    case VNX_FLOW_SYN_RECEIVED:
+        return conn_handshake(c, dir, &p);
+    default:
+        /* the ends have closed, or never were ours: a new SYN begins anew */
+        if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
+            v->enabled && v->cfg.mode != VNX_MODE_OFF) {
+            conn_start(c, dir, &p);
+        }
+        return VNX_VERDICT_PASS;
+    }
+}
+
+/* ---- work and time ---- */
+
+void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir)
+{
+    v->busy[dir] = false;
+}
+
+/* Send what connection @c has for direction @dir. May free @c. */
+static void vtcp_serve(VnxVtcp *v, VnxConn *c, VnxDir dir)
+{
+    VnxHalf *acks = &c->half[!dir];
+
+    if (c->rst_due[dir]) {
+        if (!conn_send_rst(c, dir)) {
+            conn_queue(c, dir);
+            return;
+        }
+        c->rst_due[dir] = false;
+        if (!c->rst_due[!dir]) {
+            conn_free(c);
+        }
+        return;
+    }
+    half_output(&c->half[dir]);
+    if (acks->ack_due && !half_send_ack(acks)) {
+        conn_queue(c, dir);
+    }
+}
+
+static void vtcp_age(VnxVtcp *v)
+{
+    static const struct {
+        VnxAge age;
+        int64_t timeout_ns;
+    } lists[] = {
+        { VNX_AGE_HALF_OPEN, VNX_HALF_OPEN_TIMEOUT_NS },
+        { VNX_AGE_ENDED, VNX_ENDED_TIMEOUT_NS },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++) {
+        VnxFlowNode *node;
+
+        while ((node = vnx_flow_table_oldest(v->flows, lists[i].age)) &&
+               v->now - node->touched_ns >= lists[i].timeout_ns) {
+            conn_free((VnxConn *)node);
+        }
+    }
+}
+
+void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns)
+{
+    VnxTimer *t;
+
+    if (v->paused) {
+        return;
+    }
+    vtcp_clock(v, now_ns);
+    while ((t = vnx_timers_pop(&v->timers, v->now))) {
+        half_timeout((VnxHalf *)((char *)t - offsetof(VnxHalf, timer)));
+    }
+    for (int d = 0; d < 2; d++) {
+        unsigned n = v->work[d].length;         /* what is queued meanwhile waits */
+
+        while (n-- && v->work[d].head && !v->busy[d]) {
+            GList *link = g_queue_pop_head_link(&v->work[d]);
+            VnxConn *c = link->data;
+
+            link->data = NULL;
+            vtcp_serve(v, c, d);
+        }
+    }
+    vtcp_age(v);
+}
+
+bool vnx_vtcp_has_work(const VnxVtcp *v)
+{
+    return !v->paused && ((v->work[0].length && !v->busy[0]) ||
+                          (v->work[1].length && !v->busy[1]));
+}
+
+int64_t vnx_vtcp_next_deadline(const VnxVtcp *v)
+{
+    VnxFlowNode *half_open = vnx_flow_table_oldest(v->flows, VNX_AGE_HALF_OPEN);
+    VnxFlowNode *ended = vnx_flow_table_oldest(v->flows, VNX_AGE_ENDED);
+    int64_t next = vnx_timers_next(&v->timers);
+
+    if (v->paused) {
+        return VNX_NEVER;
+    }
+    if (half_open) {
+        next = MIN(next, half_open->touched_ns + VNX_HALF_OPEN_TIMEOUT_NS);
+    }
+    if (ended) {
+        next = MIN(next, ended->touched_ns + VNX_ENDED_TIMEOUT_NS);
+    }
+    return next == VNX_NEVER ? VNX_NEVER : next + v->paused_ns;
+}
+
+/* ---- queries ---- */
+
+void vnx_vtcp_stats(const VnxVtcp *v, VnxVtcpStats *stats)
+{
+    *stats = v->stats;
+    stats->flows = vnx_flow_table_count(v->flows);
+    stats->half_open = vnx_flow_table_class_count(v->flows, VNX_AGE_HALF_OPEN);
+    stats->buffer_used = v->pool.used;
+    stats->buffer_reserved = v->pool.reserved;
+    stats->undelivered = v->undelivered;
+}
+
+static void half_info(VnxHalf *h, VnxVtcpHalfInfo *info)
+{
+    const VnxVtcpConfig *cfg = &half_conn(h)->v->cfg;
+    bool sending = h->cc.ops && (h->state == VNX_HALF_ACCELERATING ||
+                                 h->state == VNX_HALF_DRAINING);
+
+    memset(info, 0, sizeof(*info));
+    info->state = h->state;
+    info->reason = h->reason;
+    info->bytes = h->bytes;
+    info->early_acked_bytes = h->early_acked_bytes;
+    info->acks_consumed = h->acks_consumed;
+    info->retransmits = h->retransmits;
+    info->rto_retransmits = h->rto_retransmits;
+    info->fast_retransmits = h->fast_retransmits;
+    info->dupacks = h->n_dupacks;
+    info->out_of_order = h->out_of_order;
+    info->duplicate_bytes = h->duplicate_bytes;
+    info->undelivered = half_undelivered(h);
+    info->buffer_used = h->buf.real;
+    info->una = h->una;
+    info->nxt = h->nxt;
+    info->early = half_ack(h);
+    info->advertised_window = seq_ahead(h->adv_edge, half_ack(h));
+    info->receiver_window = seq_ahead(h->r_edge, h->una);
+    info->cwnd = sending ? h->cc.cwnd : VNX_CC_UNLIMITED;
+    info->ssthresh = sending ? h->cc.ssthresh : VNX_CC_UNLIMITED;
+    info->mss = h->smss;
+    info->srtt_ns = h->rtt.srtt_ns;
+    info->rttvar_ns = h->rtt.rttvar_ns;
+    info->min_rtt_ns = h->rtt.min_ns;
+    info->rto_ns = vnx_rtt_rto(&h->rtt, h->backoff, cfg->min_rto_ms * VNX_MS_NS,
+                               cfg->max_rto_ms * VNX_MS_NS);
+    g_strlcpy(info->congestion_control, sending ? h->cc.ops->name : "",
+              sizeof(info->congestion_control));
+}
+
+void vnx_vtcp_foreach_flow(VnxVtcp *v, uint64_t after_id, int64_t now_ns,
+                           bool (*fn)(const VnxVtcpFlowInfo *info, void *opaque),
+                           void *opaque)
+{
+    int64_t now = (v->paused ? v->paused_at : now_ns) - v->paused_ns;
+
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+        VnxVtcpFlowInfo info;
+
+        if (c->id <= after_id) {
+            continue;
+        }
+        info.key = c->node.key;
+        info.id = c->id;
+        info.state = c->state;
+        info.age_ns = now - c->created_ns;
+        info.idle_ns = now - c->node.touched_ns;
+        half_info(&c->half[0], &info.half[0]);
+        half_info(&c->half[1], &info.half[1]);
+        if (!fn(&info, opaque)) {
+            return;
+        }
+    }
+}
