@@ -1,0 +1,172 @@
+/*
+ * vnx: unit test of the segment buffer (T8, T9; rule 10 of the design)
+ *
+ * The buffer is run against a naive oracle, one flat byte array, on random sequences
+ * of appends, lookups and consumptions, with the memory bounds of its essay
+ * checked after each step.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <glib.h>
+#include <string.h>
+
+#include "engine/tcp/buffer.h"
+
+/* A packet whose payload is @len bytes at @data, as far as copying goes. */
+static void payload_packet(VnxPacket *p, struct iovec *iov, const uint8_t *data, uint32_t len)
+{
+    iov->iov_base = (void *)data;
+    iov->iov_len = len;
+    p->iov = iov;
+    p->iovcnt = 1;
+    p->size = len;
+    p->payload_off = 0;
+    p->payload_len = len;
+}
+
+static bool append(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
+                   const uint8_t *data, uint32_t len)
+{
+    g_autofree VnxPacket *p = g_new0(VnxPacket, 1);
+    struct iovec iov;
+
+    payload_packet(p, &iov, data, len);
+    return vnx_segbuf_append(b, pool, cap, unreserved, p, 0, len);
+}
+
+/* Every byte of @b from @off on is what @want has, through however many entries. */
+static void check_bytes(VnxSegBuf *b, uint32_t off, uint32_t len, unsigned max,
+                        const uint8_t *want)
+{
+    struct iovec iov[8];
+    uint32_t got, done = 0;
+
+    while (done < len) {
+        unsigned n = vnx_segbuf_iov(b, off + done, len - done, iov, max, &got);
+        uint32_t sum = 0;
+
+        g_assert_cmpuint(n, >=, 1);
+        g_assert_cmpuint(n, <=, max);
+        for (unsigned i = 0; i < n; i++) {
+            g_assert_cmpmem(iov[i].iov_base, iov[i].iov_len, want + off + done + sum,
+                            iov[i].iov_len);
+            sum += iov[i].iov_len;
+        }
+        g_assert_cmpuint(sum, ==, got);
+        done += got;
+    }
+}
+
+static void test_oracle(gconstpointer opaque)
+{
+    uint32_t cap = GPOINTER_TO_UINT(opaque);
+    g_autoptr(GRand) rand = g_rand_new_with_seed(cap);
+    g_autoptr(GByteArray) oracle = g_byte_array_new();
+    g_autofree uint8_t *data = g_malloc(128 * 1024);
+    VnxSegBuf b = { 0 };
+    VnxPool pool;
+    uint8_t value = 0;
+    unsigned refused = 0;
+
+    vnx_pool_init(&pool, 1ull << 30);
+    for (int step = 0; step < 6000; step++) {
+        /* by turns filling up and running empty */
+        if (g_rand_int_range(rand, 0, 100) < (step / 300 % 2 ? 40 : 80)) {
+            uint32_t len = g_rand_boolean(rand) ? g_rand_int_range(rand, 1, 1500) :
+                           g_rand_int_range(rand, 1, 128 * 1024);
+            uint32_t room = vnx_segbuf_room(&b, cap);
+            uint32_t real = b.real;
+
+            for (uint32_t i = 0; i < len; i++) {
+                data[i] = value++;
+            }
+            if (append(&b, &pool, cap, false, data, len)) {
+                g_byte_array_append(oracle, data, len);
+            } else {
+                refused++;
+                value -= len;
+                g_assert_cmpuint(len, >, room);     /* what room promised fits */
+                g_assert_cmpuint(b.real, ==, real);
+            }
+        } else if (oracle->len) {
+            uint32_t n = g_rand_int_range(rand, 0, MIN(oracle->len, 200000) + 1);
+
+            vnx_segbuf_consume(&b, &pool, n);
+            g_byte_array_remove_range(oracle, 0, n);
+        }
+        g_assert_cmpuint(b.len, ==, oracle->len);
+        g_assert_cmpuint(b.real, <=, cap);
+        g_assert_cmpuint(b.real, ==, pool.used);
+        /* at most twice the payload, and a chunk at either end */
+        g_assert_cmpuint(b.real, <=, 2 * (uint64_t)b.len + 2 * vnx_segbuf_max_chunk(cap));
+        if (!b.len) {
+            g_assert_cmpuint(b.real, ==, 0);
+        } else {
+            uint32_t off = g_rand_int_range(rand, 0, b.len);
+            uint32_t len = g_rand_int_range(rand, 0, b.len - off + 1);
+
+            check_bytes(&b, off, len, g_rand_int_range(rand, 1, 9), oracle->data);
+        }
+    }
+    g_assert_cmpuint(refused, >, 0);
+    vnx_segbuf_clear(&b, &pool);
+    g_assert_cmpuint(pool.used, ==, 0);
+    vnx_pool_destroy(&pool);
+}
+
+/* Small segments merge: a thousand bytes, one by one, take one small chunk. */
+static void test_merge(void)
+{
+    VnxSegBuf b = { 0 };
+    VnxPool pool;
+    uint8_t bytes[1000];
+
+    vnx_pool_init(&pool, 1 << 20);
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = i * 7;
+        g_assert_true(append(&b, &pool, 1 << 20, false, &bytes[i], 1));
+    }
+    g_assert_cmpuint(b.real, ==, VNX_CHUNK_REAL(0));
+    check_bytes(&b, 0, sizeof(bytes), 1, bytes);
+    vnx_segbuf_clear(&b, &pool);
+    vnx_pool_destroy(&pool);
+}
+
+/* The total cap holds, and what is reserved for others is not taken (T8). */
+static void test_total_cap(void)
+{
+    g_autofree uint8_t *data = g_malloc0(65536);
+    VnxSegBuf a = { 0 }, b = { 0 };
+    VnxPool pool;
+
+    vnx_pool_init(&pool, 256 * 1024);
+    g_assert_true(append(&a, &pool, 1 << 20, true, data, 65536));
+    g_assert_true(append(&a, &pool, 1 << 20, true, data, 32768));
+    pool.reserved = pool.cap - pool.used - VNX_CHUNK_REAL(0);
+    g_assert_true(append(&b, &pool, 1 << 20, true, data, 100));
+    g_assert_false(append(&b, &pool, 1 << 20, true, data, 65536));
+    g_assert_cmpuint(b.len, ==, 100);
+    g_assert_true(append(&b, &pool, 1 << 20, false, data, 60000));  /* its reservation */
+    pool.reserved = 0;
+    while (append(&b, &pool, 1 << 20, true, data, 5000)) {
+        g_assert_cmpuint(pool.used, <=, pool.cap);
+    }
+    g_assert_cmpuint(pool.used, >, pool.cap / 2);
+    vnx_segbuf_clear(&a, &pool);
+    g_assert_true(append(&b, &pool, 1 << 20, true, data, 5000));
+    vnx_segbuf_clear(&b, &pool);
+    vnx_pool_destroy(&pool);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_data_func("/buffer/T8/oracle/64K", GUINT_TO_POINTER(64 * 1024), test_oracle);
+    g_test_add_data_func("/buffer/T8/oracle/300K", GUINT_TO_POINTER(300 * 1000),
+                         test_oracle);
+    g_test_add_data_func("/buffer/T8/oracle/4M", GUINT_TO_POINTER(4 << 20), test_oracle);
+    g_test_add_func("/buffer/T8/merge", test_merge);
+    g_test_add_func("/buffer/T8/total-cap", test_total_cap);
+    return g_test_run();
+}
