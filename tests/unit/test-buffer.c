@@ -72,7 +72,7 @@ static void test_oracle(gconstpointer opaque)
     vnx_pool_init(&pool, 1ull << 30);
     for (int step = 0; step < 6000; step++) {
         /* by turns filling up and running empty */
-        if (g_rand_int_range(rand, 0, 100) < (step / 300 % 2 ? 40 : 80)) {
+        if (g_rand_int_range(rand, 0, 100) < (step / 300 % 2 ? 25 : 92)) {
             uint32_t len = g_rand_boolean(rand) ? g_rand_int_range(rand, 1, 1500) :
                            g_rand_int_range(rand, 1, 128 * 1024);
             uint32_t room = vnx_segbuf_room(&b, cap);
