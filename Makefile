@@ -51,14 +51,15 @@ lint: deps  ## clang-tidy, cppcheck, checkpatch, the layering test
 coverage: deps  ## line and branch coverage of the engine by its tests
 	@scripts/coverage
 
-test: deps  ## one engine test: NAME=unit-packet (no NAME: list them)
+test: deps  ## one engine test: NAME=unit-flow (no NAME: list them)
 	@scripts/engine-build
 	@if [ -z '$(NAME)' ]; then meson test -C build/engine --list; \
 	 else meson test -C build/engine --verbose '$(NAME)'; fi
 
-script: deps  ## one script test: NAME=handshake (no NAME: list them)
-	@scripts/engine-build
-	@scripts/script-test '$(NAME)'
+script: deps  ## one script test: NAME=handshake-options (no NAME: list them)
+	@if [ -z '$(NAME)' ]; then ls tests/script/scripts tests/script/self; \
+	 else scripts/engine-build && \
+	    build/engine/tests/script/vnx-script -v tests/script/*/'$(NAME)'.vnx; fi
 
 clean:  ## remove build/
 	rm -rf build
