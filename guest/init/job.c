@@ -3,8 +3,8 @@
  * The connections of a job; see job.h.
  *
  * Locking: the mutex guards connection counts, states and the pause flag; byte counters
- * are atomics, read by job_status() while threads add to them.  A connection's results are
- * written by its threads before its state becomes DONE or FAILED and are constant then.
+ * are atomics, read by job_status() while threads add to them.  A connection's results
+ * are written by its threads before its state becomes DONE or FAILED, constant then.
  */
 #define _GNU_SOURCE         /* accept4() */
 #include "job.h"
@@ -49,7 +49,7 @@ typedef struct Conn {
 
 struct Job {
     char *name;
-    bool listens, sends, receives, hashes;
+    bool listens, sends, receives, hashes, holds;
     uint64_t bytes, seed;
     size_t block_bytes;
     unsigned count;
@@ -63,7 +63,7 @@ struct Job {
 
     atomic_bool finishing, dropping;
     pthread_mutex_t lock;
-    pthread_cond_t resumed;
+    pthread_cond_t changed;                 /* paused, finishing or dropping did */
     bool paused;
     pthread_t acceptor;
     unsigned n_conns;                       /* conns[0 .. n_conns) have a thread */
@@ -124,6 +124,25 @@ static void stream_moved(Stream *stream, size_t bytes)
     }
 }
 
+static bool may_read(const Job *job)
+{
+    return !job->paused || atomic_load(&job->dropping);
+}
+
+static bool may_close(const Job *job)
+{
+    return !job->holds || atomic_load(&job->finishing);
+}
+
+static void job_wait(Job *job, bool (*condition)(const Job *job))
+{
+    pthread_mutex_lock(&job->lock);
+    while (!condition(job)) {
+        pthread_cond_wait(&job->changed, &job->lock);
+    }
+    pthread_mutex_unlock(&job->lock);
+}
+
 /* Sends what the job says, closes this direction. */
 static void conn_send(Conn *conn)
 {
@@ -148,7 +167,9 @@ static void conn_send(Conn *conn)
             n = left;
         }
         left -= n;
-        fill_random(&random, block, n);
+        if (job->hashes || stream->first_seconds == 0) {
+            fill_random(&random, block, n);
+        }
         if (job->hashes) {
             sha256_update(&hash, block, n);
         }
@@ -167,20 +188,12 @@ static void conn_send(Conn *conn)
         }
     }
     sha256_hex(&hash, stream->sha256);
+    job_wait(job, may_close);
     if (shutdown(conn->fd, SHUT_WR) < 0) {
         stream_fail(stream, "shutdown", errno);
     }
 out:
     block_free(block, job->block_bytes);
-}
-
-static void job_wait_unpaused(Job *job)
-{
-    pthread_mutex_lock(&job->lock);
-    while (job->paused && !atomic_load(&job->dropping)) {
-        pthread_cond_wait(&job->resumed, &job->lock);
-    }
-    pthread_mutex_unlock(&job->lock);
 }
 
 /* Receives until the peer's end of stream. */
@@ -200,7 +213,7 @@ static void conn_receive(Conn *conn)
     for (;;) {
         ssize_t result;
 
-        job_wait_unpaused(job);
+        job_wait(job, may_read);
         result = recv(conn->fd, block + held, job->block_bytes - held, 0);
         if (result < 0 && errno == EINTR) {
             continue;
@@ -458,6 +471,9 @@ static bool job_set_word(Job *job, const char *key, const char *value)
     } else if (!strcmp(key, "hash")) {
         job->hashes = !strcmp(value, "yes");
         return job->hashes || !strcmp(value, "no");
+    } else if (!strcmp(key, "hold")) {
+        job->holds = !strcmp(value, "yes");
+        return job->holds || !strcmp(value, "no");
     } else if (!strcmp(key, "addr")) {
         return parse_address(value, &job->remote, &job->address_bytes);
     } else if (!strcmp(key, "bind")) {
@@ -500,7 +516,7 @@ static void job_free(Job *job)
         close(job->listen_fd);
     }
     pthread_mutex_destroy(&job->lock);
-    pthread_cond_destroy(&job->resumed);
+    pthread_cond_destroy(&job->changed);
     free(job->conns);
     free(job->name);
     free(job);
@@ -544,7 +560,7 @@ Job *job_start(const char *name, char **words, int n_words, char error[JOB_ERROR
     job->block_bytes = DEFAULT_BLOCK_BYTES;
     job->hashes = true;
     pthread_mutex_init(&job->lock, NULL);
-    pthread_cond_init(&job->resumed, NULL);
+    pthread_cond_init(&job->changed, NULL);
 
     for (int i = 0; i < n_words; i++) {
         char key[32];
@@ -615,14 +631,17 @@ void job_status(Job *job, char *line, size_t size)
 
 void job_finish(Job *job)
 {
+    pthread_mutex_lock(&job->lock);
     atomic_store(&job->finishing, true);
+    pthread_cond_broadcast(&job->changed);
+    pthread_mutex_unlock(&job->lock);
 }
 
 void job_pause(Job *job, bool paused)
 {
     pthread_mutex_lock(&job->lock);
     job->paused = paused;
-    pthread_cond_broadcast(&job->resumed);
+    pthread_cond_broadcast(&job->changed);
     pthread_mutex_unlock(&job->lock);
 }
 
@@ -667,7 +686,7 @@ void job_drop(Job *job)
             shutdown(job->conns[i].fd, SHUT_RDWR);
         }
     }
-    pthread_cond_broadcast(&job->resumed);
+    pthread_cond_broadcast(&job->changed);
     pthread_mutex_unlock(&job->lock);
 
     if (job->listen_fd >= 0) {

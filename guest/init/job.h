@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A job: some TCP connections of one kind that vnx-peer runs, each moving pseudo-random bytes
- * one or both ways, with every byte counted and hashed.
+ * A job: some TCP connections of one kind that vnx-peer runs, each moving pseudo-random
+ * bytes one or both ways, with every byte counted and hashed.
  *
- * Each connection is a thread or two with blocking sockets: plain on purpose, this is the end
- * host of a test and not what is tested.  A job is made by job_start(), looked at and steered
- * from the control thread while its own threads run, and ends with job_drop().
+ * Each connection is a thread or two with blocking sockets: plain on purpose, this is the
+ * end host of a test and not what is tested.  A job is made by job_start(), looked at and
+ * steered from the control thread while its own threads run, and ends with job_drop().
  *
  * Not thread-safe against itself: only the control thread calls these functions.
  */
@@ -25,11 +25,13 @@ enum { JOB_ERROR_BYTES = 256 };
  *   role=listen|connect   addr=ADDRESS   port=N (listen: 0 takes any)   bind=ADDRESS
  *   flow=send|recv|both   bytes=N to send per connection, 0: until job_finish()
  *   count=N connections   seed=N: what is sent, different per connection
- *   block=N: bytes per hash and write (default 64 KiB); with block = bytes, making the data
- *            and hashing it stays outside the time that is measured
- *   hash=yes|no   cc=NAME   sndbuf=N rcvbuf=N mss=N nodelay=1
- * Returns NULL with @error set when a word is wrong or the socket cannot be had; a connection
- * that fails later shows in status and results.  @name is copied.
+ *   block=N: bytes per hash and write (default 64 KiB); with block = bytes, making the
+ *            data and hashing it stays outside the time that is measured
+ *   hash=yes|no (no: one random block again and again, for speed)
+ *   hold=yes|no: after its bytes a sender keeps the connection open until job_finish()
+ *   cc=NAME   sndbuf=N rcvbuf=N mss=N nodelay=1
+ * Returns NULL with @error set when a word is wrong or the socket cannot be had; a
+ * connection that fails later shows in status and results.  @name is copied.
  */
 Job *job_start(const char *name, char **words, int n_words, char error[JOB_ERROR_BYTES]);
 
@@ -38,7 +40,7 @@ const char *job_name(const Job *job);
 /* One line into @line: port, bytes moved so far, connections open, done and failed. */
 void job_status(Job *job, char *line, size_t size);
 
-/* Ends the sending of connections with bytes=0 at their next block. */
+/* Ends the sending of connections with bytes=0 at their next block, and hold=yes. */
 void job_finish(Job *job);
 
 /* Receivers stop calling read() until paused is false again. */

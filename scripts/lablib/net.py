@@ -4,6 +4,7 @@
 import itertools
 import os
 import pathlib
+import re
 
 from .util import LabError, run
 
@@ -37,12 +38,21 @@ class Namespace:
         run("ip", "netns", "del", self.name, check=False)
 
 
+def sweep():
+    """Delete namespaces that a killed run of ours has left."""
+    for line in run("ip", "netns", "list", check=False).splitlines():
+        match = re.match(r"(vnx-(\d+)-\S+)", line)
+        if match and not pathlib.Path("/proc", match[2]).exists():
+            run("ip", "netns", "del", match[1], check=False)
+
+
 def why_impossible():
     """Say why this machine cannot have namespaces and taps; None if it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if not pathlib.Path("/dev/net/tun").exists():
         return "there is no /dev/net/tun"
+    sweep()
     try:
         namespace = Namespace("probe")
     except LabError as error:

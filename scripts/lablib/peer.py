@@ -146,6 +146,18 @@ class Job:
                    lambda: f"{self.peer.name} to have {direction} {goal} bytes, "
                            f"it is at {self.status()}", timeout)
 
+    def wait_stalled(self, timeout=PATIENCE_SECONDS):
+        """Wait until nothing has moved for half a second."""
+        last = [None, 0.0]
+
+        def stalled():
+            moved = {key: self.status()[key] for key in ("sent", "received")}
+            if moved != last[0]:
+                last[:] = [moved, time.monotonic()]
+            return time.monotonic() - last[1] > 0.5
+
+        wait_until(stalled, f"{self.peer.name} to stall", timeout)
+
     def wait_ended(self, timeout=PATIENCE_SECONDS):
         """Wait for the end of all connections, LabError if one failed; return results()."""
         wait_until(lambda: self.status()["ended"],

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU processes: any (Qemu), and those that run the small guest (Guest)."""
 
+import ctypes
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 
@@ -12,6 +14,14 @@ from .util import GUEST, QEMU, LabError, wait_until
 
 BOOT_SECONDS = 90
 KVM_PROBE_SECONDS = 10
+
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Qemu:
@@ -36,9 +46,11 @@ class Qemu:
         self._stderr_path = self.directory / "stderr.log"
         with open(self._stderr_path, "w", encoding="utf-8") as stderr:
             # In a session of its own: ctrl-C is for us, who then close it in order.
+            # Should we be killed, it must not stay behind.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-                pass_fds=(theirs.fileno(), *pass_fds), start_new_session=True)
+                pass_fds=(theirs.fileno(), *pass_fds), start_new_session=True,
+                preexec_fn=_die_with_parent)
         theirs.close()
         try:
             self.qmp = Qmp(ours, self.directory / "qmp.log")

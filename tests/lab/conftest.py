@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 os.chdir(pathlib.Path(__file__).resolve().parents[2])
 
 from lablib import net                                  # noqa: E402
-from lablib.util import QEMU                            # noqa: E402
+from lablib.util import QEMU, run                       # noqa: E402
 from topology import LAB, GuestBed, MiddleboxBed, Vtcp  # noqa: E402
 
 SEED = int(os.environ.get("VNX_LAB_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -37,6 +37,11 @@ def pytest_collection_modifyitems(items):
     if reason:
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _guest_is_built():
+    run("scripts/guest")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -197,6 +197,41 @@ def test_t9_stop_and_cont_in_mid_transfer(bed, vtcp_on, seed, direction):
     wait_drained(vtcp)
 
 
+def break_link(bed, what, up):
+    """Take a part of TAP's link down, or up again."""
+    state = "up" if up else "down"
+    if what == "guest-driver":          # the guest no longer takes frames from its ring
+        bed.guest.peer.shell(f"ip link set {TAP.interface} {state}")
+    elif what == "virtual-cable":
+        bed.guest.qmp.execute("set_link", name=TAP.netdev, up=up)
+    else:
+        bed.netns.ip("link", "set", f"tap{TAP.index}", state)
+
+
+@pytest.mark.parametrize("what", ["guest-driver", "virtual-cable", "host-interface"])
+def test_t9_link_down_and_up_in_mid_transfer(bed, vtcp_on, seed, what):
+    """T9 rule 11, rule 12: nothing gets through for a while; then everything does."""
+    vtcp = vtcp_on(TAP)
+    going = bed.transfer(TAP, "both", seed)
+    try:
+        for _ in range(2):
+            for job in going.jobs:
+                job.wait_moved("received", ON_IT_GOES)
+            break_link(bed, what, up=False)
+            for job in going.jobs:
+                job.wait_stalled()
+            break_link(bed, what, up=True)
+        for job in going.jobs:
+            job.wait_moved("received", ON_IT_GOES, timeout=120)
+    finally:
+        break_link(bed, what, up=True)
+    going.finish()
+    going.check()
+    assert vtcp.stats()["early-acked-bytes"] > 0
+    wait_drained(vtcp)
+    bed.restore_addresses(TAP)
+
+
 def test_observe_changes_nothing(bed, vtcp_on, seed):
     """T1 P2: mode=observe follows flows and acknowledges nothing."""
     vtcp = vtcp_on(TAP, mode="observe")

@@ -52,12 +52,12 @@ class Nic:
     def guest_address(self, family=4):
         if self.name == "user":
             return "10.0.2.15"
-        return f"fd99:{self.index}::2" if family == 6 else f"10.99.{self.index}.2"
+        return f"fd99:{self.index + 1}::2" if family == 6 else f"10.99.{self.index}.2"
 
     def host_address(self, family=4):
         if self.name == "user":
             return "10.0.2.2"
-        return f"fd99:{self.index}::1" if family == 6 else f"10.99.{self.index}.1"
+        return f"fd99:{self.index + 1}::1" if family == 6 else f"10.99.{self.index}.1"
 
 
 NICS = {nic.name: nic for nic in [
@@ -223,6 +223,17 @@ class GuestBed:
                           f"{nic.host_address(6)}/64")
             self.guest.up(nic.interface, f"{nic.guest_address()}/24",
                           f"{nic.guest_address(6)}/64")
+
+    def restore_addresses(self, nic):
+        """IPv6 addresses do not survive an interface that goes down."""
+        for netns_ip, interface, address in (
+                (self.netns.ip, f"tap{nic.index}", f"{nic.host_address(6)}/64"),
+                (self._guest_ip, nic.interface, f"{nic.guest_address(6)}/64")):
+            if address not in netns_ip("-6", "addr", "show", "dev", interface):
+                netns_ip("-6", "addr", "add", address, "dev", interface)
+
+    def _guest_ip(self, *words):
+        return self.guest.peer.shell("ip " + " ".join(words))
 
     def transfer(self, nic, direction, seed, size=0, family=4, connect="guest", **words):
         """Start connections over a NIC; direction: guest-to-host, host-to-guest, both."""
