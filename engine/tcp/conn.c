@@ -17,10 +17,7 @@
 
 #include "engine/tcp/vtcp-private.h"
 
-/* RFC 9293 3.7.1: the MSS of an end that announced none */
-#define MSS_DEFAULT_IP4 536
-#define MSS_DEFAULT_IP6 1220
-/* Smaller values would cost more headers than payload: what Linux's minimum is, too. */
+/* Smaller values would cost more headers than payload. */
 #define MSS_MIN 48
 
 #define OPTIONS_UNFIT (VNX_OPT_MD5 | VNX_OPT_AO | VNX_OPT_MPTCP | VNX_OPT_FASTOPEN | \
@@ -184,7 +181,7 @@ static bool syn_fit(const VnxPacket *p)
 
 static uint16_t syn_mss(const VnxPacket *p)
 {
-    uint16_t mss = p->ip_version == 4 ? MSS_DEFAULT_IP4 : MSS_DEFAULT_IP6;
+    uint16_t mss = p->ip_version == 4 ? VNX_MSS_DEFAULT_IP4 : VNX_MSS_DEFAULT_IP6;
 
     if (p->options & VNX_OPT_MSS && p->mss) {
         mss = p->mss;
@@ -323,6 +320,8 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
             if (p->ack == c->synack[i].iss + 1) {
                 conn_establish(c, i);
                 if (c->state == VNX_FLOW_ESTABLISHED) {
+                    /* the SYN-ACK asked for this segment: it goes on */
+                    c->half[!dir].probe_passed = true;
                     return conn_input(c, dir, p);
                 }
                 break;

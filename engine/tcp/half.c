@@ -352,8 +352,8 @@ void half_discard(VnxHalf *h)
     half_set_early(h, h->una);
     if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
         h->state == VNX_HALF_JOINING) {
-        half_set_una(h, h->rcv_nxt);
-        half_set_early(h, h->rcv_nxt);
+        half_set_una(h, seq_max(h->una, h->rcv_nxt));
+        half_set_early(h, h->una);
         half_set_state(h, VNX_HALF_OBSERVING, VNX_REASON_CLOSED);
     }
     h->ack_due = false;

@@ -36,7 +36,7 @@ static bool segment_acceptable(const VnxConn *c, VnxDir dir, const VnxPacket *p)
 {
     const VnxHalf *d = &c->half[dir], *r = &c->half[!dir];
 
-    if (!(p->flags & VNX_TCP_ACK) || seq_gt(p->ack, r->s_max) ||
+    if (!(p->flags & VNX_TCP_ACK) || seq_gt(p->ack, r->max) ||
         seq_lt(p->ack, r->una - MAX(r->r_wnd_max, 65535u))) {
         return false;
     }
@@ -72,6 +72,7 @@ static void learn_segment_size(VnxHalf *d, const VnxPacket *p)
 {
     uint32_t size = p->vnet.gso_size ? p->vnet.gso_size : p->payload_len;
 
+    size = MAX(size, p->ip_version == 4 ? VNX_MSS_DEFAULT_IP4 : VNX_MSS_DEFAULT_IP6);
     if (size > d->seg_seen) {
         d->seg_seen = size;
         d->smss = half_mss(d);
@@ -399,8 +400,9 @@ VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p)
     input_ack(r, p, pure);
     verdict = pure ? input_empty(c, d, r, p) : input_data(c, d, p);
 
-    if (verdict == VNX_VERDICT_CONSUMED && !half_fast(r) &&
-        (seq_gt(half_ack(r), r->last_ack) || seq_gt(r->r_edge, r->adv_edge))) {
+    if (verdict == VNX_VERDICT_CONSUMED &&
+        (seq_gt(half_ack(r), r->last_ack) ||
+         (!half_fast(r) && seq_gt(r->r_edge, r->adv_edge)))) {
         half_ack_soon(r);               /* the news in @p has not gone on */
     }
     half_output(r);

@@ -160,6 +160,17 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
     return true;
 }
 
+/* Congestion state grows stale while nothing is under way (RFC 5681 4.1). */
+static void half_idle_check(VnxHalf *h)
+{
+    int64_t idle = half_conn(h)->v->now - h->progress_ns;
+
+    if (h->nxt == h->una && seq_gt(h->rcv_nxt, h->nxt) && h->cc.ops->on_idle &&
+        idle > half_rto(h)) {
+        h->cc.ops->on_idle(&h->cc, idle, half_rto(h));
+    }
+}
+
 /* Send what the buffer has as far as R's window and cwnd go. */
 void half_output(VnxHalf *h)
 {
@@ -169,6 +180,7 @@ void half_output(VnxHalf *h)
         return;
     }
     h->cwnd_limited = false;
+    half_idle_check(h);
     for (;;) {
         uint32_t avail = seq_ahead(h->rcv_nxt, h->nxt);
         bool fin = h->fin_seen && seq_le(h->nxt, h->fin_seq);
@@ -287,7 +299,7 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
     } else {
         unsigned shift = c->end[!dir].wscale;
 
-        acks->last_ack = p->ack;
+        acks->last_ack = seq_max(acks->last_ack, p->ack);
         acks->adv_edge = seq_max(acks->adv_edge, p->ack + ((uint32_t)p->window << shift));
         acks->ack_due = false;
     }

@@ -30,7 +30,7 @@ uint32_t half_cwnd(const VnxHalf *h)
     return h->cc.cwnd + h->inflate;
 }
 
-static int64_t half_rto(const VnxHalf *h)
+int64_t half_rto(const VnxHalf *h)
 {
     const VnxVtcpConfig *cfg = &half_conn((VnxHalf *)h)->v->cfg;
 
@@ -104,6 +104,7 @@ void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
         h->buf_seq += held;
     }
     half_set_una(h, ack);
+    h->probe_passed = false;
     if (seq_lt(h->nxt, ack)) {
         h->nxt = ack;
     }

@@ -52,6 +52,10 @@ typedef enum VnxAge {
 /* At most this part of the table may be half open: 1 / 2^n. */
 #define VNX_HALF_OPEN_SHIFT 2
 
+/* RFC 9293 3.7.1: the MSS of an end that announced none; every path carries it */
+#define VNX_MSS_DEFAULT_IP4 536
+#define VNX_MSS_DEFAULT_IP6 1220
+
 /* iovec entries of an emitted frame: header + the chunks of 64 KiB. */
 #define VNX_EMIT_IOV 24
 
@@ -263,5 +267,6 @@ void half_arm(VnxHalf *h);
 void half_timeout(VnxHalf *h);
 uint32_t half_cwnd(const VnxHalf *h);
 uint32_t half_mss(const VnxHalf *h);
+int64_t half_rto(const VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */

@@ -27,7 +27,6 @@ const char *vnx_reason_name(VnxReason reason)
     static const char *const names[VNX_REASON__MAX] = {
         [VNX_REASON_NONE] = "none",
         [VNX_REASON_HANDSHAKE] = "handshake",
-        [VNX_REASON_NOT_SEEN] = "not-seen",
         [VNX_REASON_OPTIONS] = "options",
         [VNX_REASON_ECN] = "ecn",
         [VNX_REASON_MODE] = "mode",
@@ -35,7 +34,6 @@ const char *vnx_reason_name(VnxReason reason)
         [VNX_REASON_OUT_OF_ORDER] = "out-of-order",
         [VNX_REASON_BUFFER_FULL] = "buffer-full",
         [VNX_REASON_URGENT] = "urgent",
-        [VNX_REASON_NEW_SYN] = "new-syn",
         [VNX_REASON_CLOSED] = "closed",
     };
 

@@ -57,7 +57,6 @@ typedef enum VnxHalfState {
 typedef enum VnxReason {
     VNX_REASON_NONE,
     VNX_REASON_HANDSHAKE,       /* not established yet */
-    VNX_REASON_NOT_SEEN,        /* handshake not seen whole */
     VNX_REASON_OPTIONS,         /* MD5, AO, MPTCP, AccECN, data on SYN ... */
     VNX_REASON_ECN,             /* ECN negotiated */
     VNX_REASON_MODE,            /* mode is not accelerate */
@@ -65,7 +64,6 @@ typedef enum VnxReason {
     VNX_REASON_OUT_OF_ORDER,
     VNX_REASON_BUFFER_FULL,
     VNX_REASON_URGENT,
-    VNX_REASON_NEW_SYN,         /* SYN on a live connection */
     VNX_REASON_CLOSED,          /* both sides done */
     VNX_REASON__MAX
 } VnxReason;
@@ -305,8 +303,9 @@ void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns);
 /* Switched off: halves drain and the end hosts take over; on again: new and (where
  * possible) live flows are accelerated. */
 void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns);
-/* Nothing acknowledged early is undelivered, and no window promised beyond the
- * receiver's: removing vTCP now harms no connection. */
+/* Nothing acknowledged early is undelivered: removing vTCP now loses nothing.  (A sender
+ * may still hold a larger window than its receiver's own; what it sends
+ * beyond that the receiver drops and the sender repeats.) */
 bool vnx_vtcp_drained(const VnxVtcp *v);
 /* Give up every flow that is not drained: RST to both sides, counted. */
 void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns);
