@@ -79,6 +79,12 @@ static void learn_segment_size(VnxHalf *d, const VnxPacket *p)
     }
 }
 
+static void count_duplicate(VnxHalf *d, uint32_t bytes)
+{
+    half_conn(d)->v->stats.duplicate_bytes += bytes;
+    d->duplicate_bytes += bytes;
+}
+
 /* The acknowledgement in @p, which comes from R of @r. */
 static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
 {
@@ -124,8 +130,7 @@ static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
 
     if (d->state == VNX_HALF_DRAINING && half_holds(d)) {
         if (seq_lt(p->seq, d->rcv_nxt)) {
-            c->v->stats.duplicate_bytes += p->payload_len;
-            d->duplicate_bytes += p->payload_len;
+            count_duplicate(d, p->payload_len);
             half_ack_soon(d);
             return VNX_VERDICT_CONSUMED;
         }
@@ -179,8 +184,7 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
             return conn_forward(c, d->dir, p);
         }
         v->stats.probes_answered += probe;
-        v->stats.duplicate_bytes += probe ? 0 : p->payload_len;
-        d->duplicate_bytes += probe ? 0 : p->payload_len;
+        count_duplicate(d, probe ? 0 : p->payload_len);
         half_ack_soon(d);
         return VNX_VERDICT_CONSUMED;
     }
@@ -189,6 +193,7 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
         half_leave(d, VNX_REASON_BUFFER_FULL);
         return input_passing(c, d, p);
     }
+    count_duplicate(d, d->rcv_nxt - fresh - p->seq);
     learn_segment_size(d, p);
     if (p->flags & VNX_TCP_PSH) {
         d->psh_seen = true;
