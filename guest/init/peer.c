@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vnx-peer: the end host of a test, in a guest (control over a virtio-serial port) and on
- * the host (control over a socket) alike.  It moves hashed random data over TCP (job.h) and
- * runs shell commands, as lines on standard input tell:
+ * vnx-peer: the end host of a test, in a guest (control over a virtio-serial port) and
+ * on the host (control over a socket) alike.  It moves hashed random data over TCP
+ * (job.h) and runs shell commands, as lines on standard input tell:
  *
  *   TAG run JOB KEY=VALUE...      start a job under a name; the words are job.h's
  *   TAG status|finish|pause|resume|results|drop JOB

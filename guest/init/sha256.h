@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * SHA-256 (FIPS 180-4), for vnx-peer: no library to link, and fast enough under TCG (which
- * emulates the SHA instructions by native helpers) to hash hundreds of MiB in a test.
+ * SHA-256 (FIPS 180-4), for vnx-peer: no library to link, and fast enough under TCG
+ * (which emulates the SHA instructions by native helpers) to hash hundreds of MiB in a
+ * test.
  */
 #ifndef VNX_PEER_SHA256_H
 #define VNX_PEER_SHA256_H

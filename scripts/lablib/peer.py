@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The end host of a test: drives one vnx-peer (guest/init/peer.c), in a guest or on the host."""
+"""The end host of a test: drives one vnx-peer (guest/init/peer.c), wherever it runs."""
 
 import itertools
 import select
@@ -159,7 +159,7 @@ class Job:
         wait_until(stalled, f"{self.peer.name} to stall", timeout)
 
     def wait_ended(self, timeout=PATIENCE_SECONDS):
-        """Wait for the end of all connections, LabError if one failed; return results()."""
+        """Wait for the end of all connections, LabError if one failed; their results."""
         wait_until(lambda: self.status()["ended"],
                    lambda: f"the end of {self.peer.name}'s connections, "
                            f"it is at {self.status()}", timeout)
@@ -167,12 +167,12 @@ class Job:
         failed = [f"{result['conn']}: {result['error']}" for result in results
                   if result["state"] != "done"]
         if failed:
-            raise LabError(f"{self.peer.name}: {len(failed)} of {len(results)} connections "
-                           f"failed: {'; '.join(failed[:5])}")
+            raise LabError(f"{self.peer.name}: {len(failed)} of {len(results)} "
+                           f"connections failed: {'; '.join(failed[:5])}")
         return results
 
     def results(self):
-        """One dictionary per connection, see job_results() in job.c; error is the last."""
+        """One dictionary per connection, see job_results() in job.c."""
         results = []
         for line in self.peer.request(f"results {self.name}")[0]:
             line, _, error = line.partition(" error=")
@@ -211,15 +211,15 @@ def mismatches(one_results, other_results):
         ports = 0 if single else (one["local"], one["peer"])
         other = others.pop(ports, None)
         if other is None:
-            complaints.append(f"{ports}: only one end knows this connection")
+            complaints.append(f"{ports}: only one end knows it")
             continue
         for sender, receiver, way in ((one, other, "->"), (other, one, "<-")):
+            sent, received = sender["sent-sha256"], receiver["received-sha256"]
             if sender["sent"] != receiver["received"]:
                 complaints.append(f"{ports} {way}: sent {sender['sent']} bytes, "
                                   f"received {receiver['received']}")
-            elif sender["sent"] and (not sender["sent-sha256"] or
-                                     sender["sent-sha256"] != receiver["received-sha256"]):
-                complaints.append(f"{ports} {way}: SHA-256 sent {sender['sent-sha256']}, "
-                                  f"received {receiver['received-sha256']}")
-    complaints += [f"{ports}: only the other end knows this connection" for ports in others]
+            elif sender["sent"] and (not sent or sent != received):
+                complaints.append(f"{ports} {way}: SHA-256 sent {sent}, "
+                                  f"received {received}")
+    complaints += [f"{ports}: only the other end knows it" for ports in others]
     return complaints

@@ -41,7 +41,8 @@ class Qmp:
             self._socket.sendall(text.encode() + b"\n")
         except OSError as error:
             raise LabError(f"QEMU is gone (QMP {command}: {error})") from error
-        answer = self._read_until(lambda m: "return" in m or "error" in m, command, timeout)
+        answer = self._read_until(lambda message: message.keys() & {"return", "error"},
+                                  command, timeout)
         if "error" in answer:
             raise QmpError(command, answer["error"])
         return answer["return"]

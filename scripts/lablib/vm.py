@@ -31,18 +31,19 @@ class Qemu:
     namespace it runs in; pass_fds: file descriptors that args names.
     """
 
-    def __init__(self, directory, args, netns=None, pass_fds=(), binary=QEMU):
+    def __init__(self, directory, args, netns=None, pass_fds=()):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.qmp = None
         ours, theirs = socket.socketpair()
-        command = [str(binary), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
+        command = [str(QEMU), "-L", "/usr/share/seabios", "-L", "/usr/share/qemu",
                    "-nodefaults", "-display", "none",
                    "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
                    "-mon", "chardev=qmp,mode=control"] + [str(word) for word in args]
         if netns:
             command = ["ip", "netns", "exec", netns] + command
-        (self.directory / "command").write_text(" ".join(command) + "\n", encoding="utf-8")
+        (self.directory / "command").write_text(" ".join(command) + "\n",
+                                                encoding="utf-8")
         self._stderr_path = self.directory / "stderr.log"
         with open(self._stderr_path, "w", encoding="utf-8") as stderr:
             # In a session of its own: ctrl-C is for us, who then close it in order.
@@ -93,7 +94,7 @@ class Qemu:
                 if item["type"].startswith("child<")]
 
     def remove_filter(self, filter_id):
-        """Take a filter away as the operator's guide says: off, until object-del succeeds.
+        """Take a filter away as operators do: status=off, then object-del until it goes.
 
         object-del is refused while the filter holds data that it acknowledged; with
         status=off it hands that over, and can go.
@@ -148,8 +149,8 @@ class Guest(Qemu):
     order of the -device options.
     """
 
-    def __init__(self, directory, net_args, netns=None, accel=None, args=(), memory_mib=512,
-                 boot_seconds=BOOT_SECONDS, binary=QEMU):
+    def __init__(self, directory, net_args, netns=None, accel=None, memory_mib=512,
+                 boot_seconds=BOOT_SECONDS):
         for name in ("vmlinux", "initrd.gz", "vnx-peer"):
             if not (GUEST / name).exists():
                 raise LabError(f"{GUEST / name} is missing: run scripts/guest")
@@ -168,11 +169,11 @@ class Guest(Qemu):
                 "-serial", f"file:{self.serial_log}",
                 "-kernel", GUEST / "vmlinux", "-initrd", GUEST / "initrd.gz",
                 "-append", "console=ttyS0 quiet panic=-1",
-                *args, *net_args,
+                *net_args,
                 "-chardev", f"socket,id=peer,fd={theirs.fileno()}",
                 "-device", "virtio-serial-pci,max_ports=2",
                 "-device", "virtserialport,chardev=peer,name=vnx.peer",
-            ], netns=netns, pass_fds=(theirs.fileno(),), binary=binary)
+            ], netns=netns, pass_fds=(theirs.fileno(),))
         finally:
             theirs.close()
         self.peer = Peer("guest", ours)
@@ -213,8 +214,9 @@ class Guest(Qemu):
 def best_accel():
     """"kvm" if a guest really boots under it here, else "tcg"; VNX_ACCEL overrules.
 
-    /dev/kvm may exist and yet fail guests in the middle of their boot, so only a booted probe
-    guest counts.  The verdict is kept beside the guest until the machine boots again.
+    /dev/kvm may exist and yet fail guests in the middle of their boot, so only a booted
+    probe guest counts.  The verdict is kept beside the guest until the machine boots
+    again.
     """
     wanted = os.environ.get("VNX_ACCEL")
     if wanted in ("kvm", "tcg"):
@@ -229,7 +231,8 @@ def best_accel():
         if verdict_key == key:
             return verdict
     try:
-        Guest(GUEST / "kvm-probe", [], accel="kvm", boot_seconds=KVM_PROBE_SECONDS).close()
+        Guest(GUEST / "kvm-probe", [], accel="kvm",
+              boot_seconds=KVM_PROBE_SECONDS).close()
         verdict = "kvm"
     except (LabError, QmpError):
         verdict = "tcg"

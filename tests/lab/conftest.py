@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the lab: shared guest, artefacts, seeds.
 
-Each test has a directory build/lab/TEST for its captures; a failing test's output names it
-and the logs of the QEMUs that took part.  Captures of passed tests are deleted.
+Each test has a directory build/lab/TEST for its captures; a failing test's output names
+it and the logs of the QEMUs that took part.  Captures of passed tests are deleted.
 
     make check-lab                    everything here
     /usr/bin/python3 -m pytest tests/lab -k bulk      some of it
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(item, call):
 
 
 class Artefacts:
-    """The files of one test: its own directory, and logs of what it shares with others."""
+    """The files of one test: its own directory, and logs of what it shares."""
 
     def __init__(self, name):
         self.directory = LAB / re.sub(r"[^\w.-]+", "-", name).strip("-")

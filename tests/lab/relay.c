@@ -6,10 +6,10 @@
  *                 [delay=MICROSECONDS] [jitter=MICROSECONDS]
  *
  * Makes both taps (without a virtio-net header, so that the kernel hands over whole
- * frames with checksums), writes "ready" to standard output, then carries frames both ways
- * until standard input ends; two last lines tell what it did, per direction.  Frames keep
- * their order but for reorder= of them, which are held for 2 ms more.  What happens to the
- * n-th frame of a direction depends on the seed and n only.
+ * frames with checksums), writes "ready" to standard output, then carries frames both
+ * ways until standard input ends; two last lines tell what it did, per direction.
+ * Frames keep their order but for reorder= of them, which are held for 2 ms more.  What
+ * happens to the n-th frame of a direction depends on the seed and n only.
  *
  * A direction holds at most QUEUE_FRAMES; what comes then is lost (counted), as in any
  * router.

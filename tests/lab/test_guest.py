@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""filter-vtcp on the NICs of a real guest: every byte arrives, whatever happens meanwhile.
+"""filter-vtcp on a real guest's NICs: every byte arrives, whatever happens meanwhile.
 
-Each test moves hashed random data (topology.Transfer.check compares every byte) and asserts
-from the filter's counters that it did act, or did not where it should not.
+Each test moves hashed random data (topology.Transfer.check compares every byte) and
+asserts from the filter's counters that it did act, or did not where it should not.
 """
 
 import time
 
 import pytest
 from lablib.qmp import QmpError
-from topology import NICS, wait_until
+from lablib.util import wait_until
+from topology import NICS
 
 MIB = 1 << 20
 DIRECTIONS = ["guest-to-host", "host-to-guest"]
@@ -105,7 +106,7 @@ def test_t9_off_means_hands_off(bed, vtcp_on, seed):
 
 
 def test_t9_filter_removed_and_added_in_mid_transfer(bed, vtcp_on, seed):
-    """T9: object-del is refused until drained, then succeeds; no byte is lost by either."""
+    """T9: object-del is refused until drained, then succeeds; no byte is lost."""
     vtcp = vtcp_on(TAP)
     going = bed.transfer(TAP, "both", seed)
     for _ in range(3):
@@ -125,7 +126,7 @@ def test_t9_filter_removed_and_added_in_mid_transfer(bed, vtcp_on, seed):
 
 
 def test_t9_object_del_is_refused_while_data_is_undelivered(bed, vtcp_on, seed):
-    """T9 U5: a reader that stops leaves the filter with acknowledged data: it must stay."""
+    """T9 U5: a stopped reader leaves acknowledged data in the filter: it must stay."""
     vtcp = vtcp_on(TAP)
     going = bed.transfer(TAP, "host-to-guest", seed)
     reader = going[bed.guest.peer]
@@ -147,7 +148,7 @@ def test_t9_object_del_is_refused_while_data_is_undelivered(bed, vtcp_on, seed):
 
 @pytest.mark.parametrize("side", ["guest", "host"])
 def test_t9_reader_that_stops_for_10_s(bed, vtcp_on, seed, side):
-    """T6 T8 T9: the sender is held by the window, memory stays bounded, all goes on after."""
+    """T6 T8 T9: the window holds the sender, memory is bounded, it all goes on after."""
     limit = 2 * MIB
     vtcp = vtcp_on(TAP, flow_buffer_size=limit)
     direction = "host-to-guest" if side == "guest" else "guest-to-host"
@@ -267,7 +268,7 @@ def test_t8_small_buffers(bed, vtcp_on, seed):
 
 @pytest.mark.parametrize("side", ["guest", "host"])
 def test_t9_an_end_that_goes_away_is_noticed(bed, vtcp_on, seed, side):
-    """T9 rule 6: when one end drops a connection with data in flight the other end learns."""
+    """T9 rule 6: when one end drops a connection in mid-transfer the other end learns."""
     vtcp = vtcp_on(TAP)
     going = bed.transfer(TAP, "both", seed)
     for job in going.jobs:

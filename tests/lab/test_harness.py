@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The lab's own instruments, where a fault would make other tests pass or fail wrongly."""
+"""The lab's instruments, where a fault would make other tests pass or fail wrongly."""
 
 import hashlib
 import socket
@@ -82,7 +82,7 @@ def test_streams_differ(peer, seed):
 
 
 def test_relay_loses_doubles_and_delays(seed):
-    """Two stacks talk through a bad relay; it says what it did, TCP gets everything across."""
+    """Two stacks talk through a bad relay; it says what it did, TCP copes."""
     near, far = Namespace("near"), Namespace("far")
     peers = []
     try:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""filter-vtcp in a QEMU that runs no guest, between two Linux stacks, on good and bad wires.
+"""filter-vtcp in a QEMU without a guest, between two Linux stacks, on all sorts of wires.
 
 The stacks are the kernel's own, with SACK, timestamps and PAWS; the relay loses, doubles,
 delays and reorders.  vTCP acknowledges early in both directions at once.
 """
 
 import pytest
-from topology import Vtcp, wait_until
+from lablib.util import wait_until
+from topology import Vtcp
 
 MIB = 1 << 20
 BAD = {"loss": 10, "dup": 5, "reorder": 5, "delay": 1000, "jitter": 200}
@@ -44,7 +45,7 @@ def test_t1_t3_good_wires(middlebox, vtcp_between, seed, family):
 
 @pytest.mark.parametrize("bad", ["a", "b", "ab"])
 def test_t4_t5_lossy_wires(middlebox, vtcp_between, seed, bad):
-    """T4 T5 T6 T9: vTCP makes good what the wire loses after it, and sorts what comes before."""
+    """T4 T5 T6 T9: vTCP makes good what is lost behind it, copes with it before it."""
     box = middlebox(**{side: {**BAD, "seed": seed + index}
                        for index, side in enumerate(bad)})
     vtcp = vtcp_between(box, "a")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The two test beds.
 
-GuestBed: a guest with a NIC of every kind, each on a netdev of its own kind, and one vnx-peer
-on the host's side of all of them.  Booted once per session and shared by tests.
+GuestBed: a guest with a NIC of every kind, each on a netdev of its own kind, and one
+vnx-peer on the host's side of all of them.  Booted once per session and shared by tests.
 
     guest eth0  virtio-net  tap, vnet_hdr=on   ---------------------\\
           eth1  virtio-net  tap, vnet_hdr=off  ----------------------\\
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from lablib.net import Namespace
 from lablib.peer import HostPeer, mismatches
 from lablib.qmp import QmpError
-from lablib.util import BUILD, PATIENCE_SECONDS, LabError, run, wait_until
+from lablib.util import BUILD, PATIENCE_SECONDS, LabError, run
 from lablib.vm import Guest, Qemu
 
 LAB = BUILD / "lab"
@@ -277,7 +277,8 @@ class Relay:
     """A running relay.c in a namespace, between two taps that it makes."""
 
     def __init__(self, netns, tap, other_tap, **words):
-        command = ["ip", "netns", "exec", netns.name, str(relay_program()), tap, other_tap]
+        command = ["ip", "netns", "exec", netns.name, str(relay_program()), tap,
+                   other_tap]
         command += [f"{key}={value}" for key, value in words.items()]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
@@ -297,12 +298,13 @@ def relay_program():
     program = LAB / "relay"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         LAB.mkdir(parents=True, exist_ok=True)
-        run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source)
+        run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program,
+            source)
     return program
 
 
 class MiddleboxBed:
-    """See the module's drawing.  relays: {"a": words, "b": words}, none for a bare leg."""
+    """See the module's drawing.  relays: {"a": words, "b": words}, none: a bare leg."""
 
     ADDRESSES = {"a": ("10.98.0.1/24", "fd98::1/64"), "b": ("10.98.0.2/24", "fd98::2/64")}
 
@@ -324,7 +326,8 @@ class MiddleboxBed:
         middle = self._own(Namespace("middle"))
         args = ["-machine", "none"]
         for side in "ab":
-            args += ["-netdev", f"tap,id={side},ifname=tap-{side},script=no,downscript=no",
+            args += ["-netdev",
+                     f"tap,id={side},ifname=tap-{side},script=no,downscript=no",
                      "-netdev", f"hubport,id=h{side},hubid=0,netdev={side}"]
         self.qemu = self._own(Qemu(self.directory / "middlebox", args, netns=middle.name))
         self.relays = []
@@ -338,7 +341,7 @@ class MiddleboxBed:
                                                    **self._relays[side])))
                 middle.ip("link", "add", f"br-{side}", "type", "bridge")
                 middle.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0",
-                           check=False)         # there is no such thing without the module
+                           check=False)     # without the module there is no such thing
                 for port in (f"tap-{side}", f"near-{side}"):
                     middle.ip("link", "set", port, "master", f"br-{side}", "up")
                 middle.ip("link", "set", f"br-{side}", "up")
@@ -361,6 +364,3 @@ class MiddleboxBed:
     def close(self):
         while self._owned:
             self._owned.pop().close()
-
-
-__all__ = ["FILTER", "GuestBed", "LAB", "MiddleboxBed", "NICS", "Nic", "Vtcp", "wait_until"]
