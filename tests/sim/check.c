@@ -1,0 +1,206 @@
+/*
+ * vnx simulation: what vTCP may and may not do, seen from the wire.
+ *
+ * Both ends' stacks would hide many a mistake by dropping what they do not like and
+ * recovering.  So every frame that vTCP makes or rewrites is held against what the
+ * end hosts themselves have said so far:
+ *  - the frame parses, and its checksum is right (unless it is left to the receiver);
+ *  - payload it sends lies within the window that the receiver has offered, and was sent
+ *    by the sender;
+ *  - no ACK covers what its receiver has not sent, nor a FIN that the other end has not
+ *    acknowledged itself;
+ *  - the right edge of the window it promises never moves left.
+ * Frames that pass are the end hosts' own and are only remembered.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "sim.h"
+
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+
+/* What one side of a connection has said; numbers are in sequence space. */
+typedef struct Side {
+    bool known;                 /* its SYN was seen */
+    bool acked;                 /* it has sent an ACK */
+    bool edge_known;
+    bool fin;
+    int wscale;                 /* -1: none offered */
+    uint32_t snd_max;           /* beyond the last it has sent */
+    uint32_t fin_end;           /* beyond its FIN */
+    uint32_t ack;               /* the highest it has sent */
+    uint32_t edge;              /* of the window it has offered, the rightmost */
+    /* what it was told */
+    bool told_known;
+    uint32_t told_edge;         /* of the window it was promised, the rightmost */
+} Side;
+
+typedef struct Watch {
+    Side side[2];
+} Watch;
+
+static bool after(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+void sim_check_init(Sim *sim)
+{
+    sim->watch = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+}
+
+void sim_check_destroy(Sim *sim)
+{
+    g_hash_table_destroy(sim->watch);
+}
+
+static Watch *lookup(Sim *sim, int dir, const SimTcp *t)
+{
+    uint32_t guest = dir == VNX_TO_NET ? t->sport : t->dport;
+    uint32_t net = dir == VNX_TO_NET ? t->dport : t->sport;
+    gpointer key = GUINT_TO_POINTER(guest << 16 | net);
+    Watch *w = g_hash_table_lookup(sim->watch, key);
+
+    if (!w) {
+        w = g_new0(Watch, 1);
+        w->side[0].wscale = w->side[1].wscale = -1;
+        g_hash_table_insert(sim->watch, key, w);
+    }
+    return w;
+}
+
+static uint32_t window(const Watch *w, int from, const SimTcp *t)
+{
+    bool scaled = !(t->flags & SYN) && w->side[0].wscale >= 0 && w->side[1].wscale >= 0;
+
+    return (uint32_t)t->window << (scaled ? w->side[from].wscale : 0);
+}
+
+static bool read_frame(Sim *sim, const SimFrame *f, SimTcp *t, const uint8_t **packet)
+{
+    size_t l3 = sim_vnet_l3(f->data, f->len, sim->sc.vnet_len);
+
+    if (l3 >= f->len) {
+        return false;
+    }
+    *packet = f->data + l3;
+    *t = sim_tcp_read(*packet, f->len - l3);
+    return t->valid;
+}
+
+static bool sound(Sim *sim, const SimFrame *f, const uint8_t *packet, const SimTcp *t)
+{
+    size_t header = (packet[0] & 15) * 4;
+
+    return (sim_vnet_vouched(f->data, sim->sc.vnet_len) || sim_tcp_checksum_ok(packet, t)) &&
+           (t->ip_version == 6 || sim_checksum(packet, header, 0) == 0);
+}
+
+static uint32_t end_of(const SimTcp *t)
+{
+    return t->seq + t->payload_len + !!(t->flags & SYN) + !!(t->flags & FIN);
+}
+
+static void told(Watch *w, int dir, const SimTcp *t)
+{
+    Side *to = &w->side[dir];
+    uint32_t edge = t->ack + window(w, !dir, t);
+
+    if ((t->flags & ACK) && !(t->flags & RST) &&
+        (!to->told_known || after(edge, to->told_edge))) {
+        to->told_known = true;
+        to->told_edge = edge;
+    }
+}
+
+void sim_check_input(Sim *sim, int dir, const SimFrame *f)
+{
+    const uint8_t *packet;
+    Side *from;
+    uint32_t edge;
+    Watch *w;
+    SimTcp t;
+
+    if (!read_frame(sim, f, &t, &packet) || !sound(sim, f, packet, &t)) {
+        return;                 /* flipped on the way: nobody may believe it */
+    }
+    w = lookup(sim, dir, &t);
+    from = &w->side[!dir];
+    if (t.flags & SYN) {
+        from->known = true;
+        from->snd_max = end_of(&t);
+        from->wscale = t.wscale;
+    } else if (from->known && !(t.flags & RST) && after(end_of(&t), from->snd_max)) {
+        from->snd_max = end_of(&t);
+    }
+    if ((t.flags & FIN) && from->known) {
+        from->fin = true;
+        from->fin_end = end_of(&t);
+    }
+    if ((t.flags & ACK) && !(t.flags & RST)) {
+        edge = t.ack + window(w, !dir, &t);
+        if (!from->acked || after(t.ack, from->ack)) {
+            from->ack = t.ack;
+            from->acked = true;
+        }
+        if (!from->edge_known || after(edge, from->edge)) {
+            from->edge = edge;
+            from->edge_known = true;
+        }
+    }
+}
+
+void sim_check_output(Sim *sim, int dir, const SimFrame *f, bool passed)
+{
+    const char *to_name = dir == VNX_TO_GUEST ? "guest" : "net";
+    const uint8_t *packet;
+    Side *from, *to;
+    Watch *w;
+    SimTcp t;
+
+    if (!read_frame(sim, f, &t, &packet)) {
+        if (!passed) {
+            sim_fail(sim, "vTCP sent the %s a frame that is no sound TCP packet", to_name);
+        }
+        return;
+    }
+    w = lookup(sim, dir, &t);
+    from = &w->side[!dir];
+    to = &w->side[dir];
+    if (passed) {
+        if (sound(sim, f, packet, &t)) {
+            told(w, dir, &t);
+        }
+        return;
+    }
+    if (!sound(sim, f, packet, &t)) {
+        sim_fail(sim, "vTCP sent the %s a frame with a wrong checksum", to_name);
+        return;
+    }
+    if (!from->known || !to->known || (t.flags & (RST | SYN))) {
+        return;
+    }
+    if (t.payload_len > 0 && after(t.seq + t.payload_len, from->snd_max)) {
+        sim_fail(sim, "vTCP sent the %s data that nobody sent: up to %u, sender is at %u",
+                 to_name, t.seq + (uint32_t)t.payload_len, from->snd_max);
+    }
+    /* One byte beyond the window is a sender's own probe, forwarded. */
+    if (t.payload_len > 1 && to->edge_known && after(t.seq + t.payload_len, to->edge)) {
+        sim_fail(sim, "vTCP sent the %s data beyond its window: %u bytes up to %u, edge %u",
+                 to_name, (unsigned)t.payload_len, t.seq + (uint32_t)t.payload_len, to->edge);
+    }
+    if ((t.flags & ACK) && after(t.ack, to->snd_max)) {
+        sim_fail(sim, "vTCP acknowledged to the %s what it has not sent: %u, it is at %u",
+                 to_name, t.ack, to->snd_max);
+    }
+    if ((t.flags & ACK) && to->fin && !after(to->fin_end, t.ack) &&
+        (!from->acked || after(to->fin_end, from->ack))) {
+        sim_fail(sim, "vTCP acknowledged the FIN of the %s before the other end did", to_name);
+    }
+    if ((t.flags & ACK) && to->told_known &&
+        after(to->told_edge, t.ack + window(w, !dir, &t))) {
+        sim_fail(sim, "vTCP took back window from the %s: edge %u, was %u", to_name,
+                 t.ack + window(w, !dir, &t), to->told_edge);
+    }
+    told(w, dir, &t);
+}

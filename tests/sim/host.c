@@ -1,0 +1,405 @@
+/*
+ * vnx simulation: the host - what QEMU's filter-vtcp is around vTCP, and its operator.
+ *
+ * Pushes each frame, forwards what passes, runs the bottom half soon after a batch and
+ * the timers when they are due, refuses frames when the queue toward a side is full,
+ * and tells when there is room.  With no vTCP the frames go straight through.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "sim.h"
+
+static SimLink *link_to(SimHost *h, int dir)
+{
+    return &h->sim->link[dir == VNX_TO_GUEST ? SIM_GUEST_RX : SIM_NET_TX];
+}
+
+static int64_t host_now(const SimHost *h)
+{
+    return (h->paused && h->sim->sc.clock_stops ? h->paused_since : h->sim->clock.now) -
+           h->stopped;
+}
+
+static void count(SimHost *h)
+{
+    VnxVtcpStats s;
+
+    vnx_vtcp_stats(h->vtcp, &s);
+#define VNX_X(name, qmp, text) h->total.name += s.name;
+    VNX_VTCP_COUNTERS(VNX_X)
+#undef VNX_X
+}
+
+void sim_host_stats(const SimHost *h, VnxVtcpStats *stats)
+{
+    *stats = (VnxVtcpStats) { 0 };
+    if (h->vtcp) {
+        vnx_vtcp_stats(h->vtcp, stats);
+    }
+#define VNX_X(name, qmp, text) stats->name += h->total.name;
+    VNX_VTCP_COUNTERS(VNX_X)
+#undef VNX_X
+}
+
+static void schedule(SimHost *h)
+{
+    if (h->vtcp && !h->bh.slot) {
+        int64_t us = h->sim->sc.bh_us * sim_uniform(&h->rng) * SIM_US;
+
+        sim_timer_set(&h->sim->clock, &h->bh, h->sim->clock.now + us);
+    }
+}
+
+static void arm(SimHost *h)
+{
+    int64_t deadline = vnx_vtcp_next_deadline(h->vtcp);
+
+    if (deadline == INT64_MAX || (h->paused && h->sim->sc.clock_stops)) {
+        sim_timer_cancel(&h->sim->clock, &h->deadline);
+    } else {
+        sim_timer_set(&h->sim->clock, &h->deadline, deadline + h->stopped);
+    }
+}
+
+static void try_remove(SimHost *h)
+{
+    if (h->remove_wanted && vnx_vtcp_drained(h->vtcp)) {
+        sim_note(h->sim, "vTCP is drained and removed");
+        count(h);
+        vnx_vtcp_free(h->vtcp);
+        h->vtcp = NULL;
+        h->remove_wanted = false;
+        h->removals++;
+        h->refused[0] = h->refused[1] = false;
+        sim_timer_cancel(&h->sim->clock, &h->bh);
+        sim_timer_cancel(&h->sim->clock, &h->deadline);
+    }
+}
+
+static void run(void *opaque)
+{
+    SimHost *h = opaque;
+    int64_t now = h->sim->clock.now;
+
+    if (!h->vtcp) {
+        return;
+    }
+    if (h->paused && h->sim->sc.clock_stops) {
+        return;                 /* timers stand still; resuming arms them */
+    }
+    vnx_vtcp_run(h->vtcp, host_now(h));
+    h->runs_at_once = now == h->last_run ? h->runs_at_once + 1 : 0;
+    h->last_run = now;
+    if (h->runs_at_once > 10000) {
+        sim_fail(h->sim, "vnx_vtcp_run() is called again and again at one instant: "
+                 "deadline %" PRId64 ", now %" PRId64 ", work %d",
+                 vnx_vtcp_next_deadline(h->vtcp), host_now(h),
+                 vnx_vtcp_has_work(h->vtcp));
+        return;
+    }
+    if (vnx_vtcp_has_work(h->vtcp) && !h->link_refused[0] && !h->link_refused[1] &&
+        !h->refused[0] && !h->refused[1]) {
+        schedule(h);
+    }
+    arm(h);
+    try_remove(h);
+}
+
+/* ---- ops ---- */
+
+static SimFrame *gather(const struct iovec *iov, unsigned iovcnt, size_t size)
+{
+    SimFrame *f = sim_frame_new(size);
+    size_t at = 0;
+
+    for (unsigned i = 0; i < iovcnt; i++) {
+        g_assert(at + iov[i].iov_len <= size);
+        memcpy(f->data + at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    g_assert(at == size);
+    return f;
+}
+
+static void output(SimHost *h, int dir, SimFrame *f, const char *what)
+{
+    sim_trace(h->sim, dir == VNX_TO_GUEST ? "> guest" : "> net", f, what);
+    if (h->paused && what[0] != 'P') {
+        sim_fail(h->sim, "vTCP sent a frame while paused");
+    }
+    sim_check_output(h->sim, dir, f, what[0] == 'P');
+    sim_link_send(link_to(h, dir), f);
+}
+
+static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                    size_t size)
+{
+    SimHost *h = opaque;
+
+    if (sim_link_full(link_to(h, dir))) {
+        link_to(h, dir)->refused = true;
+        h->link_refused[dir] = true;
+        return false;
+    }
+    if (h->refused[dir]) {
+        return false;
+    }
+    if (h->sim->clock.now < h->sim->sc.heal_s * SIM_S &&
+        sim_chance(&h->rng, h->sim->sc.busy)) {
+        h->refused[dir] = true;
+        sim_timer_set(&h->sim->clock, &h->unbusy,
+                      h->sim->clock.now + sim_int(&h->rng, 0, 2 * SIM_MS));
+        return false;
+    }
+    output(h, dir, gather(iov, iovcnt, size), "emitted");
+    return true;
+}
+
+static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                       size_t size)
+{
+    SimHost *h = opaque;
+
+    output(h, dir, gather(iov, iovcnt, size), "forwarded");
+}
+
+static bool op_stalled(void *opaque, VnxDir dir)
+{
+    SimHost *h = opaque;
+    const SimNode *n = &h->sim->node[dir];
+    const SimLink *l = link_to(h, dir);
+
+    /* The guest's ring tells; nothing tells about the remote. */
+    return dir == VNX_TO_GUEST && n->frozen &&
+           (l->queue.length || l->in_channel || n->input.length);
+}
+
+static void op_event(void *opaque, const VnxVtcpEvent *ev)
+{
+    static const char *const types[] = { "flow", "half", "retransmit", "reset" };
+    SimHost *h = opaque;
+
+    sim_note(h->sim, "event %s: ports %u %u, %s, flow %s, half %s (%s)%s len %u",
+             types[ev->type], ev->key->port[0], ev->key->port[1],
+             ev->dir == VNX_TO_GUEST ? "to guest" : "to net",
+             vnx_flow_state_name(ev->flow_state), vnx_half_state_name(ev->half_state),
+             vnx_reason_name(ev->reason), ev->by_rto ? " by RTO" : "", ev->len);
+}
+
+static const VnxVtcpOps ops = {
+    .emit = op_emit, .forward = op_forward, .receiver_stalled = op_stalled,
+    .event = op_event,
+};
+
+/* ---- what the links call ---- */
+
+void sim_host_input(SimHost *h, int dir, SimFrame *f)
+{
+    size_t vnet_len = h->sim->sc.vnet_len;
+    const char *from = dir == VNX_TO_NET ? "guest >" : "net >";
+    struct iovec iov[3];
+    unsigned iovcnt = 1;
+    VnxVerdict verdict;
+
+    if (!h->vtcp) {
+        sim_trace(h->sim, from, f, "through");
+        sim_link_send(link_to(h, dir), f);
+        return;
+    }
+    sim_trace(h->sim, from, f, "");
+    sim_check_input(h->sim, dir, f);
+    /* However the frame lies in memory must not matter. */
+    iov[0] = (struct iovec) { f->data, f->len };
+    while (iovcnt < 3 && sim_chance(&h->rng, 0.3)) {
+        struct iovec *last = &iov[iovcnt - 1];
+        size_t first = sim_int(&h->rng, 0, last->iov_len);
+
+        iov[iovcnt++] = (struct iovec) {
+            (uint8_t *)last->iov_base + first, last->iov_len - first };
+        last->iov_len = first;
+    }
+    verdict = vnx_vtcp_push(h->vtcp, dir, iov, iovcnt, vnet_len, host_now(h));
+    if (verdict == VNX_VERDICT_PASS) {
+        output(h, dir, f, "PASS");
+    } else {
+        g_free(f);
+    }
+    schedule(h);
+    if (!h->paused || !h->sim->sc.clock_stops) {
+        arm(h);
+    }
+}
+
+void sim_host_room(SimHost *h, int dir)
+{
+    h->link_refused[dir] = false;
+    if (h->vtcp) {
+        vnx_vtcp_writable(h->vtcp, dir);
+        schedule(h);
+    }
+}
+
+static void unbusy(void *opaque)
+{
+    SimHost *h = opaque;
+
+    for (int dir = 0; dir < 2; dir++) {
+        if (h->refused[dir]) {
+            h->refused[dir] = false;
+            sim_host_room(h, dir);
+        }
+    }
+}
+
+/* ---- what the operator does ---- */
+
+static VnxVtcpConfig config(const SimHost *h)
+{
+    const SimScenario *sc = &h->sim->sc;
+    VnxVtcpConfig cfg;
+
+    vnx_vtcp_config_init(&cfg);
+    cfg.buffer_size = sc->buffer_kb * 1024;
+    cfg.flow_buffer_size = sc->flow_buffer_kb * 1024;
+    cfg.max_flows = sc->max_flows;
+    cfg.dupack_threshold = sc->dupack;
+    cfg.initial_window = sc->initial_window;
+    cfg.min_rto_ms = sc->min_rto_ms;
+    cfg.max_rto_ms = MAX(sc->max_rto_ms, sc->min_rto_ms);
+    cfg.retry_limit_ms = sc->retry_s * 1000;
+    return cfg;
+}
+
+void sim_host_pause(SimHost *h, bool pause)
+{
+    if (h->paused == pause) {
+        return;
+    }
+    sim_note(h->sim, "the VM is %s", pause ? "stopped" : "resumed");
+    if (pause) {
+        if (h->vtcp) {
+            vnx_vtcp_set_paused(h->vtcp, true, host_now(h));
+        }
+        h->paused_since = h->sim->clock.now;
+        h->paused = true;
+        sim_node_freeze(&h->sim->node[SIM_GUEST], true);
+        sim_link_hold(&h->sim->link[SIM_GUEST_RX], true);
+    } else {
+        if (h->sim->sc.clock_stops) {
+            h->stopped += h->sim->clock.now - h->paused_since;
+        }
+        h->paused = false;
+        if (h->vtcp) {
+            vnx_vtcp_set_paused(h->vtcp, false, host_now(h));
+            schedule(h);
+            arm(h);
+        }
+        sim_node_freeze(&h->sim->node[SIM_GUEST], false);
+        sim_link_hold(&h->sim->link[SIM_GUEST_RX],
+                      h->sim->node[SIM_GUEST].frozen > 0);
+    }
+}
+
+void sim_host_enable(SimHost *h, bool enable)
+{
+    if (h->vtcp && !h->remove_wanted) {
+        sim_note(h->sim, "vTCP is switched %s", enable ? "on" : "off");
+        vnx_vtcp_set_enabled(h->vtcp, enable, host_now(h));
+        schedule(h);
+        arm(h);
+    }
+}
+
+void sim_host_remove(SimHost *h)
+{
+    if (h->vtcp && !h->remove_wanted) {
+        sim_host_enable(h, false);
+        h->remove_wanted = true;
+        try_remove(h);
+    }
+}
+
+void sim_host_add(SimHost *h)
+{
+    const SimScenario *sc = &h->sim->sc;
+    VnxOffload to_guest = { .vnet_len = sc->vnet_len, .csum = sc->guest_csum,
+                            .tso4 = sc->guest_tso4, .tso6 = sc->guest_tso6 };
+    VnxOffload to_net = { .vnet_len = sc->vnet_len, .csum = sc->net_csum,
+                          .tso4 = sc->net_tso4, .tso6 = sc->net_tso6 };
+    VnxVtcpConfig cfg = config(h);
+    GError *err = NULL;
+    uint8_t seed[16];
+
+    if (h->vtcp) {
+        return;
+    }
+    if (!vnx_vtcp_config_check(&cfg, &err)) {
+        sim_fail(h->sim, "configuration refused: %s", err->message);
+        g_error_free(err);
+        return;
+    }
+    for (unsigned i = 0; i < sizeof(seed); i++) {
+        seed[i] = sim_rand(&h->rng);
+    }
+    sim_note(h->sim, "vTCP is added");
+    h->vtcp = vnx_vtcp_new(&cfg, &ops, h, seed);
+    vnx_vtcp_set_offload(h->vtcp, VNX_TO_GUEST, &to_guest);
+    vnx_vtcp_set_offload(h->vtcp, VNX_TO_NET, &to_net);
+    vnx_vtcp_set_enabled(h->vtcp, true, host_now(h));
+    if (h->paused) {
+        vnx_vtcp_set_paused(h->vtcp, true, host_now(h));
+    }
+}
+
+void sim_host_reconfigure(SimHost *h)
+{
+    VnxVtcpConfig cfg = config(h);
+    GError *err = NULL;
+    SimRng *r = &h->rng;
+
+    cfg.flow_buffer_size = 65536ll << sim_int(r, 0, 6);
+    cfg.buffer_size = (256ll << sim_int(r, 0, 8)) * 1024;
+    cfg.dupack_threshold = sim_int(r, 2, 10);
+    cfg.initial_window = sim_int(r, 1, 50);
+    cfg.min_rto_ms = sim_int(r, 10, 500);
+    cfg.max_rto_ms = sim_int(r, 500, 10000);
+    cfg.mode = h->sim->sc.modes ? sim_int(r, VNX_MODE_ACCELERATE, VNX_MODE_OFF)
+                                : VNX_MODE_ACCELERATE;
+    if (!h->vtcp) {
+        return;
+    }
+    sim_note(h->sim, "vTCP is configured: mode %d, flow buffer %u, buffer %" PRIu64, cfg.mode,
+             cfg.flow_buffer_size, cfg.buffer_size);
+    if (!vnx_vtcp_set_config(h->vtcp, &cfg, host_now(h), &err)) {
+        sim_fail(h->sim, "configuration refused: %s", err->message);
+        g_error_free(err);
+    }
+    schedule(h);
+    arm(h);
+}
+
+void sim_host_init(SimHost *h, Sim *sim)
+{
+    *h = (SimHost) {
+        .sim = sim, .rng = sim_rng(sim->sc.seed, "host"), .last_run = -1,
+        .bh = { .fn = run, .opaque = h }, .deadline = { .fn = run, .opaque = h },
+        .unbusy = { .fn = unbusy, .opaque = h },
+    };
+    if (sim->sc.vtcp) {
+        sim_host_add(h);
+    }
+}
+
+void sim_host_destroy(SimHost *h)
+{
+    if (h->vtcp) {
+        vnx_vtcp_free(h->vtcp);
+    }
+    sim_timer_cancel(&h->sim->clock, &h->bh);
+    sim_timer_cancel(&h->sim->clock, &h->deadline);
+    sim_timer_cancel(&h->sim->clock, &h->unbusy);
+}
