@@ -150,8 +150,8 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
         h->timed_ns = v->now;
     }
     if (!retransmit) {
-        if (h->nxt == h->una) {
-            h->progress_ns = v->now;    /* R's turn begins */
+        if (seq == h->una && seq_le(h->max, seq)) {
+            h->progress_ns = v->now;    /* R's turn begins; not by repeating */
         }
         h->nxt = end;
     }
