@@ -287,11 +287,13 @@ def test_query_tells_about_a_live_flow(bed, vtcp_on, seed):
     going = bed.transfer(TAP, "both", seed)
     for job in going.jobs:
         job.wait_moved("received", ON_IT_GOES)
-    (flow,) = [one for one in vtcp.flows() if going.jobs[0].port in
-               (one["source-port"], one["destination-port"])]
+    (flow,) = [one for one in vtcp.flows() if one["remote-port"] == going.jobs[0].port]
     assert flow["state"] == "established"
-    for half in flow["halves"]:
-        assert half["early-acked-bytes"] > 0
-        assert half["srtt"] > 0
+    assert flow["guest-address"] == TAP.guest_address()
+    assert flow["remote-address"] == TAP.host_address()
+    for half in (flow["to-guest"], flow["to-net"]):
+        assert half["bytes"] >= half["early-acked-bytes"] > 0
+        assert half["acks-consumed"] > 0
+        assert half["srtt-us"] >= half["min-rtt-us"] > 0
     going.finish()
     going.check()
