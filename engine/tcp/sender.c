@@ -27,7 +27,8 @@ uint32_t half_cwnd(const VnxHalf *h)
     if (h->cc.cwnd == VNX_CC_UNLIMITED) {
         return VNX_CC_UNLIMITED;
     }
-    return h->cc.cwnd + h->inflate;
+    /* smss may have grown since: one segment may always be under way */
+    return MAX(h->cc.cwnd, h->smss) + h->inflate;
 }
 
 int64_t half_rto(const VnxHalf *h)
