@@ -111,12 +111,12 @@ class Qemu:
 
     def vtcp_stats(self, filter_id):
         """The counters of one filter-vtcp by their QMP names."""
-        (stats,) = self.qmp.execute("query-vnx-vtcp-stats", filter=filter_id)
+        (stats,) = self.qmp.execute("query-vnx-vtcp-stats", id=filter_id)
         return stats
 
     def vtcp_flows(self, filter_id):
         """The flow table of one filter-vtcp."""
-        return self.qmp.execute("query-vnx-vtcp-flows", filter=filter_id)
+        return self.qmp.execute("query-vnx-vtcp-flows", id=filter_id)
 
     def thread_seconds(self):
         """CPU seconds that the main thread (the main loop) has used."""

@@ -28,8 +28,8 @@ def assert_accelerated(vtcp, size):
 
 
 def wait_drained(vtcp):
-    """When all connections have ended, the filter holds nothing for anybody."""
-    wait_until(lambda: vtcp.stats()["undelivered"] == 0,
+    """Wait until the filter holds nothing and has promised nothing to anybody."""
+    wait_until(lambda: vtcp.stats()["drained"],
                lambda: f"the filter to drain: {vtcp.stats()}")
 
 
