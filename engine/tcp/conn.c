@@ -239,6 +239,7 @@ static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
     c->synack[0].flags = p->flags;
     c->synack[0].wscale = p->wscale;
     c->synack[0].tsval = p->tsval;
+    c->synack[0].tsecr = p->tsecr;
     vnx_headers_learn(&c->end[!dir].headers, p);
     conn_set_state(c, VNX_FLOW_SYN_RECEIVED);
 }
@@ -253,6 +254,7 @@ static void conn_establish(VnxConn *c, unsigned i)
     b->mss = c->synack[i].mss;
     b->options = c->synack[i].options;
     b->tsval = c->synack[i].tsval;
+    b->tsecr = c->synack[i].tsecr;
     both = a->options & b->options;
     if (both & VNX_OPT_WSCALE) {        /* RFC 7323 2.2: only if both did */
         a->wscale = c->syn_wscale;

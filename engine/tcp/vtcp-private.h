@@ -154,7 +154,7 @@ struct VnxConn {
         uint32_t iss;
         uint16_t window, options, mss, flags;
         uint8_t wscale;
-        uint32_t tsval;
+        uint32_t tsval, tsecr;
     } synack[2];                /* the newest first */
     uint16_t syn_window;
     uint8_t syn_wscale;
