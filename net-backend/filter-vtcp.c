@@ -1,0 +1,830 @@
+/*
+ * vnx: filter-vtcp - vTCP on a netdev (T, U)
+ *
+ *      -object filter-vtcp,id=ID,netdev=NETDEV[,option=value...]
+ *
+ * A netfilter that pushes every frame of both directions into the engine
+ * (vnx/vtcp.h), and gives the engine what it has not: the clock, timers, offloads,
+ * a way out in each direction (outlet.h).  What TCP is, only the engine knows.
+ *
+ * Directions: frames that the netdev sends go to the guest, all others to the
+ * network.  With a hubport there need not be a guest at all.
+ *
+ * One thing at a time: the engine's ops send frames, and what they reach may answer
+ * before it returns (user-mode networking does), or poll for events (filter-mirror
+ * does).  So while @busy frames are put aside and pushed afterwards; everything else that
+ * wants to change the engine only writes down what it wants, and vtcp_sync() tells
+ * the engine at the next entry.
+ *
+ *      frame -> vtcp_enter() -> push -> vtcp_leave() -> bottom half, timer
+ *      bottom half, timer, QMP, run state, migration -> vtcp_service()
+ *
+ * Frames toward the guest all leave by our outlet, also those that the engine passes: one frame
+ * that the guest does not take would otherwise make the backend stop reading,
+ * and us blind for that long.  Frames toward the network that pass are
+ * left to QEMU, so that the NIC feels the backend's backpressure.
+ *
+ * Leaving the path: QEMU's netfilter code skips a filter whose status is off.  As
+ * long as the engine still owes data, a stand-in (TYPE_FILTER_VTCP_DRAIN) of ours, right
+ * before us in the list, takes the frames.  Once it is gone frames pass unseen, so
+ * that switching on again starts with a new engine.  object-del is refused as
+ * long as the engine is not drained; netdev_del does not ask, then connections are reset.
+ *
+ * Migration: nothing is migrated.  When one begins the engine drains.  A section that is
+ * needed only while it is not drained, and then refuses to be saved, makes
+ * a migration or savevm fail that would lose acknowledged data.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "filter-vtcp.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-vnx-object.h"
+#include "qapi/visitor.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/guest-random.h"
+#include "qemu/iov.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qom/object_interfaces.h"
+#include "system/runstate.h"
+#include "trace.h"
+
+/* Frames that arrive while the engine is busy. */
+#define DEFERRED_BYTES_MAX (4u << 20)
+/* Nobody tells a filter that a link is up again. */
+#define LINK_POLL_NS (100 * SCALE_MS)
+
+struct VtcpDeferred {
+    QSIMPLEQ_ENTRY(VtcpDeferred) next;
+    VnxDir dir;
+    unsigned flags;
+    size_t vnet_len;
+    size_t size;
+    uint8_t data[];
+};
+
+static void vtcp_service(FilterVtcp *s);
+
+int64_t vtcp_now(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+}
+
+/* Where in the list of filters the engine's frames begin. */
+static NetFilterState *vtcp_place(FilterVtcp *s)
+{
+    NetFilterState *nf = NETFILTER(s);
+
+    return !nf->on && s->drain ? NETFILTER(s->drain) : nf;
+}
+
+/* ---- What the engine asks of us ---- */
+
+static bool vtcp_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                      size_t size)
+{
+    FilterVtcp *s = opaque;
+    VnxOutlet *o = &s->out[dir];
+    bool taken = true;
+
+    if (s->closing || !NETFILTER(s)->netdev->peer) {
+        vnx_outlet_send_last(o, vtcp_place(s), iov, iovcnt);
+    } else if (vnx_outlet_blocked(o)) {
+        s->refused[dir] = true;
+        taken = false;
+    } else {
+        vnx_outlet_send(o, vtcp_place(s), QEMU_NET_PACKET_FLAG_NONE, iov, iovcnt);
+    }
+    trace_vnx_vtcp_emit(s->id, dir, size, taken);
+    return taken;
+}
+
+static void vtcp_forward(void *opaque, VnxDir dir, const struct iovec *iov,
+                         unsigned iovcnt, size_t size)
+{
+    FilterVtcp *s = opaque;
+    NetFilterState *nf = NETFILTER(s);
+
+    vnx_outlet_put(&s->out[dir], vtcp_place(s), s->push_flags, nf->netdev->vnet_hdr_len,
+                   iov, iovcnt);
+}
+
+static bool vtcp_receiver_stalled(void *opaque, VnxDir dir)
+{
+    FilterVtcp *s = opaque;
+
+    return vnx_outlet_blocked(&s->out[dir]) ||
+           (dir == VNX_TO_GUEST &&
+            vnx_nic_rx_unconsumed(NETFILTER(s)->netdev->peer, &s->rx_mark));
+}
+
+static void vtcp_event(void *opaque, const VnxVtcpEvent *ev)
+{
+    FilterVtcp *s = opaque;
+
+    switch (ev->type) {
+    case VNX_EVENT_FLOW_STATE:
+        trace_vnx_vtcp_flow_state(s->id, ev->flow_id,
+                                  vnx_flow_state_name(ev->flow_state));
+        break;
+    case VNX_EVENT_HALF_STATE:
+        trace_vnx_vtcp_half_state(s->id, ev->flow_id, ev->dir,
+                                  vnx_half_state_name(ev->half_state),
+                                  vnx_reason_name(ev->reason));
+        break;
+    case VNX_EVENT_RETRANSMIT:
+        trace_vnx_vtcp_retransmit(s->id, ev->flow_id, ev->dir, ev->seq, ev->len,
+                                  ev->by_rto);
+        break;
+    case VNX_EVENT_RESET:
+        trace_vnx_vtcp_reset(s->id, ev->flow_id);
+        vtcp_qmp_flow_reset(s, ev);
+        break;
+    }
+}
+
+static const VnxVtcpOps vtcp_ops = {
+    .emit = vtcp_emit,
+    .forward = vtcp_forward,
+    .receiver_stalled = vtcp_receiver_stalled,
+    .event = vtcp_event,
+};
+
+/* ---- What we tell the engine ---- */
+
+static void vtcp_new_engine(FilterVtcp *s)
+{
+    uint8_t seed[16];
+
+    qemu_guest_getrandom_nofail(seed, sizeof(seed));
+    s->vtcp = vnx_vtcp_new(&s->config, &vtcp_ops, s, seed);
+    s->config_changed = false;
+    s->paused = false;
+    s->enabled = true;
+    for (int d = 0; d < 2; d++) {
+        s->offload[d].vnet_len = UINT8_MAX;     /* not told yet */
+        s->refused[d] = false;
+    }
+}
+
+/* A new engine that knows nothing of the connections there are. */
+static void vtcp_replace_engine(FilterVtcp *s)
+{
+    vtcp_stats(s, &s->past);
+    vnx_vtcp_free(s->vtcp);
+    vtcp_new_engine(s);
+}
+
+void vtcp_stats(FilterVtcp *s, VnxVtcpStats *stats)
+{
+    const VnxVtcpStats past = s->past;
+
+    vnx_vtcp_stats(s->vtcp, stats);
+#define VNX_X(name, qmp, text) stats->name += past.name;
+    VNX_VTCP_COUNTERS(VNX_X)
+#undef VNX_X
+}
+
+static void vtcp_tell_offload(FilterVtcp *s, VnxDir dir, VnxOffload o)
+{
+    VnxOffload *told = &s->offload[dir];
+
+    if (o.vnet_len != told->vnet_len || o.csum != told->csum ||
+        o.tso4 != told->tso4 || o.tso6 != told->tso6) {
+        *told = o;
+        vnx_vtcp_set_offload(s->vtcp, dir, told);
+        trace_vnx_vtcp_offload(s->id, dir, o.vnet_len, o.csum, o.tso4, o.tso6);
+    }
+}
+
+/* Tell the engine whatever has changed since it was told. */
+static void vtcp_sync(FilterVtcp *s, int64_t now)
+{
+    NetFilterState *nf = NETFILTER(s);
+    NetClientState *netdev = nf->netdev, *peer = netdev->peer;
+    VnxNicOffloads nic = vnx_nic_guest_offloads(peer);
+    uint8_t vnet_len = netdev->vnet_hdr_len;
+    bool link_down = netdev->link_down || (peer && peer->link_down);
+    bool paused = !s->running || link_down;
+    bool enabled = nf->on && !s->migrating;
+
+    if (nf->on && s->bypassed) {
+        vtcp_replace_engine(s);
+        s->bypassed = false;
+    }
+    if (nf->direction != NET_FILTER_DIRECTION_ALL) {
+        warn_report("filter-vtcp '%s' needs queue=all", s->id);
+        nf->direction = NET_FILTER_DIRECTION_ALL;
+    }
+    if (s->config_changed) {
+        s->config_changed = false;
+        vnx_vtcp_set_config(s->vtcp, &s->config, now, NULL);   /* checked before */
+    }
+    vtcp_tell_offload(s, VNX_TO_GUEST, (VnxOffload) {
+        .vnet_len = vnet_len,
+        .csum = vnet_len && nic.csum,
+        .tso4 = vnet_len && nic.csum && nic.tso4,
+        .tso6 = vnet_len && nic.csum && nic.tso6,
+    });
+    vtcp_tell_offload(s, VNX_TO_NET, (VnxOffload) {
+        .vnet_len = vnet_len,
+        .csum = vnet_len,
+        .tso4 = vnet_len,
+        .tso6 = vnet_len,
+    });
+    if (paused != s->paused) {
+        s->paused = paused;
+        trace_vnx_vtcp_paused(s->id, s->running, link_down);
+        vnx_vtcp_set_paused(s->vtcp, paused, now);
+    }
+    if (enabled != s->enabled) {
+        s->enabled = enabled;
+        trace_vnx_vtcp_status(s->id, enabled ? "on" : "draining");
+        vnx_vtcp_set_enabled(s->vtcp, enabled, now);
+    }
+}
+
+/* ---- In and out of the engine ---- */
+
+static void vtcp_arm_timer(FilterVtcp *s, int64_t now)
+{
+    int64_t deadline = MIN(s->drain_deadline, vnx_vtcp_next_deadline(s->vtcp));
+
+    if (!s->running) {
+        return;     /* the clock stands still */
+    }
+    if (s->paused) {
+        deadline = vnx_vtcp_drained(s->vtcp) ? INT64_MAX : now + LINK_POLL_NS;
+    }
+    /* A deadline that moves away is met when the timer fires: cheaper, per frame. */
+    if (deadline < s->armed) {
+        s->armed = deadline;
+        timer_mod_ns(s->timer, deadline);
+        trace_vnx_vtcp_timer(s->id, deadline);
+    }
+}
+
+static int64_t vtcp_enter(FilterVtcp *s)
+{
+    int64_t now = vtcp_now();
+
+    assert(!s->busy);
+    s->busy = true;
+    vtcp_sync(s, now);
+    return now;
+}
+
+/*
+ * Push a frame.
+ * @ours: QEMU will not forward it any more, even if it passes.
+ * Returns true if it shall not be forwarded by QEMU.
+ */
+static bool vtcp_push(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_len,
+                      const struct iovec *iov, int iovcnt, bool ours, int64_t now)
+{
+    VnxOutlet *o = &s->out[dir];
+    VnxVerdict verdict;
+
+    s->push_flags = flags;
+    verdict = vnx_vtcp_push(s->vtcp, dir, iov, iovcnt, vnet_len, now);
+    s->push_flags = QEMU_NET_PACKET_FLAG_NONE;
+    trace_vnx_vtcp_frame(s->id, dir, iov_size(iov, iovcnt), vnet_len,
+                         verdict == VNX_VERDICT_PASS ? "passed" : "consumed");
+
+    if (verdict == VNX_VERDICT_CONSUMED) {
+        return true;
+    }
+    if (dir == VNX_TO_NET && !ours && !o->waiting) {
+        return false;
+    }
+    vnx_outlet_put(o, vtcp_place(s), flags, vnet_len, iov, iovcnt);
+    return true;
+}
+
+static void vtcp_defer(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_len,
+                       const struct iovec *iov, int iovcnt)
+{
+    size_t size = iov_size(iov, iovcnt);
+    VtcpDeferred *f;
+
+    if (s->deferred_bytes + size > DEFERRED_BYTES_MAX) {
+        s->out[dir].dropped++;
+        return;
+    }
+    f = g_malloc(sizeof(*f) + size);
+    *f = (VtcpDeferred) { .dir = dir, .flags = flags, .vnet_len = vnet_len, .size = size };
+    iov_to_buf(iov, iovcnt, 0, f->data, size);
+    QSIMPLEQ_INSERT_TAIL(&s->deferred, f, next);
+    s->deferred_bytes += size;
+}
+
+static void vtcp_leave(FilterVtcp *s, int64_t now)
+{
+    VtcpDeferred *f;
+
+    while ((f = QSIMPLEQ_FIRST(&s->deferred))) {
+        struct iovec iov = { .iov_base = f->data, .iov_len = f->size };
+
+        QSIMPLEQ_REMOVE_HEAD(&s->deferred, next);
+        s->deferred_bytes -= f->size;
+        vtcp_push(s, f->dir, f->flags, f->vnet_len, &iov, 1, true, now);
+        g_free(f);
+    }
+    s->busy = false;
+
+    if (s->again || (!s->paused && vnx_vtcp_has_work(s->vtcp)) ||
+        (!s->enabled && s->drain && vnx_vtcp_drained(s->vtcp))) {
+        s->again = false;
+        qemu_bh_schedule(s->bh);
+    }
+    vtcp_arm_timer(s, now);
+}
+
+static ssize_t vtcp_receive(FilterVtcp *s, NetClientState *sender, unsigned flags,
+                            const struct iovec *iov, int iovcnt)
+{
+    NetClientState *netdev = NETFILTER(s)->netdev;
+    VnxDir dir = sender == netdev ? VNX_TO_GUEST : VNX_TO_NET;
+    size_t vnet_len = flags & QEMU_NET_PACKET_FLAG_RAW ? 0 : netdev->vnet_hdr_len;
+    bool taken = true;
+
+    if (s->busy) {
+        vtcp_defer(s, dir, flags, vnet_len, iov, iovcnt);
+    } else {
+        int64_t now = vtcp_enter(s);
+
+        taken = vtcp_push(s, dir, flags, vnet_len, iov, iovcnt, false, now);
+        vtcp_leave(s, now);
+    }
+    return taken ? MAX(iov_size(iov, iovcnt), 1) : 0;
+}
+
+static ssize_t filter_vtcp_receive_iov(NetFilterState *nf, NetClientState *sender,
+                                       unsigned flags, const struct iovec *iov, int iovcnt,
+                                       NetPacketSent *sent_cb)
+{
+    return vtcp_receive(FILTER_VTCP(nf), sender, flags, iov, iovcnt);
+}
+
+/* The stand-in is not needed any more: we are switched on again, or drained. */
+static void vtcp_settle(FilterVtcp *s)
+{
+    NetFilterState *nf = NETFILTER(s);
+
+    if (s->drain && (nf->on || vnx_vtcp_drained(s->vtcp))) {
+        s->bypassed = !nf->on;
+        s->drain_deadline = INT64_MAX;
+        object_unparent(OBJECT(s->drain));
+        assert(!s->drain);
+        if (s->bypassed) {
+            trace_vnx_vtcp_status(s->id, "off");
+        }
+    }
+}
+
+/* Do what is due, and what has become possible. */
+static void vtcp_service(FilterVtcp *s)
+{
+    NetFilterState *nf = NETFILTER(s);
+    int64_t now;
+
+    if (s->busy) {
+        s->again = true;
+        return;
+    }
+    now = vtcp_enter(s);
+    if (!s->paused) {
+        for (int d = 0; d < 2; d++) {
+            vnx_outlet_pump(&s->out[d], vtcp_place(s), nf->netdev->vnet_hdr_len);
+            if (s->refused[d] && !vnx_outlet_blocked(&s->out[d])) {
+                s->refused[d] = false;
+                vnx_vtcp_writable(s->vtcp, d);
+            }
+        }
+        if (now >= s->drain_deadline) {
+            s->drain_deadline = INT64_MAX;
+            vnx_vtcp_reset_undrained(s->vtcp, now);
+        }
+        if (!nf->netdev->peer && !vnx_vtcp_drained(s->vtcp)) {
+            vnx_vtcp_reset_undrained(s->vtcp, now);     /* the NIC is gone */
+        }
+        vnx_vtcp_run(s->vtcp, now);
+    }
+    vtcp_leave(s, now);
+    vtcp_settle(s);
+}
+
+static void vtcp_bh(void *opaque)
+{
+    vtcp_service(opaque);
+}
+
+static void vtcp_timer(void *opaque)
+{
+    FilterVtcp *s = opaque;
+
+    s->armed = INT64_MAX;
+    vtcp_service(s);
+}
+
+/* From inside a receiver's flush: not now. */
+static void vtcp_resume(void *opaque)
+{
+    FilterVtcp *s = opaque;
+
+    qemu_bh_schedule(s->bh);
+}
+
+static void vtcp_run_state(void *opaque, bool running, RunState state)
+{
+    FilterVtcp *s = opaque;
+
+    s->running = running;
+    vtcp_service(s);
+}
+
+/* ---- Status ---- */
+
+static void filter_vtcp_status_changed(NetFilterState *nf, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(nf);
+
+    if (nf->on) {
+        s->drain_deadline = INT64_MAX;
+    } else if (!s->drain) {
+        NetFilterState *stand_in;
+
+        s->drain = FILTER_VTCP_DRAIN(object_new(TYPE_FILTER_VTCP_DRAIN));
+        s->drain->owner = s;
+        stand_in = NETFILTER(s->drain);
+        stand_in->netdev = nf->netdev;
+        stand_in->netdev_id = g_strdup(nf->netdev_id);
+        /* Before us: netdev_del walks on from there to us, after the stand-in has gone. */
+        QTAILQ_INSERT_BEFORE(nf, stand_in, next);
+        object_property_add_child(OBJECT(s), "drain", OBJECT(s->drain));
+        object_unref(OBJECT(s->drain));
+    }
+    if (!nf->on && s->drain_timeout_ms) {
+        s->drain_deadline = vtcp_now() + s->drain_timeout_ms * (int64_t)SCALE_MS;
+    }
+    vtcp_service(s);
+}
+
+static ssize_t drain_receive_iov(NetFilterState *nf, NetClientState *sender,
+                                 unsigned flags, const struct iovec *iov, int iovcnt,
+                                 NetPacketSent *sent_cb)
+{
+    FilterVtcp *owner = FILTER_VTCP_DRAIN(nf)->owner;
+
+    /* Not if the owner, which comes next in the list, takes the frame itself again. */
+    return NETFILTER(owner)->on ? 0 : vtcp_receive(owner, sender, flags, iov, iovcnt);
+}
+
+static void drain_cleanup(NetFilterState *nf)
+{
+    FilterVtcpDrain *drain = FILTER_VTCP_DRAIN(nf);
+
+    if (drain->owner) {
+        drain->owner->drain = NULL;
+    }
+}
+
+static void drain_handle_event(NetFilterState *nf, int event, Error **errp)
+{
+    /* COLO's events are the owner's affair. */
+}
+
+/* ---- Migration ---- */
+
+static int vtcp_migration_event(NotifierWithReturn *notifier, MigrationEvent *e,
+                                Error **errp)
+{
+    FilterVtcp *s = container_of(notifier, FilterVtcp, migration);
+
+    s->migrating = e->type == MIG_EVENT_PRECOPY_SETUP;
+    vtcp_service(s);
+    return 0;
+}
+
+static bool vtcp_undrained(void *opaque)
+{
+    FilterVtcp *s = opaque;
+
+    return !vnx_vtcp_drained(s->vtcp);
+}
+
+static int vtcp_refuse_to_save(void *opaque)
+{
+    FilterVtcp *s = opaque;
+
+    error_report("filter-vtcp '%s' holds data that it has acknowledged and not delivered: "
+                 "set its status to off, and save or migrate again when "
+                 "query-vnx-vtcp-stats says that it is drained", s->id);
+    return -EBUSY;
+}
+
+/* Never in a stream: see the top of this file.  The name is what the error says. */
+static const VMStateDescription vtcp_vmstate_gate = {
+    .name = "filter-vtcp (it holds acknowledged data that is not delivered: set its "
+            "status to off, and try again when query-vnx-vtcp-stats says drained)",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = vtcp_undrained,
+    .pre_save = vtcp_refuse_to_save,
+    .fields = (const VMStateField[]) {
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+/* ---- Properties ---- */
+
+typedef struct VtcpNumber {
+    const char *name;
+    size_t offset;              /* in VnxVtcpConfig */
+    bool is_size;               /* takes suffixes */
+    bool is_64;                 /* uint64_t; else uint32_t */
+    const char *text;
+} VtcpNumber;
+
+static const VtcpNumber vtcp_numbers[] = {
+    { "buffer-size", offsetof(VnxVtcpConfig, buffer_size), true, true,
+      "bytes that all flows together may keep" },
+    { "flow-buffer-size", offsetof(VnxVtcpConfig, flow_buffer_size), true, false,
+      "bytes that one direction of a flow may keep" },
+    { "max-flows", offsetof(VnxVtcpConfig, max_flows), false, false,
+      "number of flows followed at a time" },
+    { "dupack-threshold", offsetof(VnxVtcpConfig, dupack_threshold), false, false,
+      "duplicate ACKs that start a retransmission" },
+    { "initial-window", offsetof(VnxVtcpConfig, initial_window), false, false,
+      "congestion window of a new flow, in segments" },
+    { "min-rto", offsetof(VnxVtcpConfig, min_rto_ms), false, false,
+      "smallest retransmission timeout, in ms" },
+    { "max-rto", offsetof(VnxVtcpConfig, max_rto_ms), false, false,
+      "largest retransmission timeout, in ms" },
+    { "retry-limit", offsetof(VnxVtcpConfig, retry_limit_ms), false, false,
+      "time without a sign of life from a receiver, in ms" },
+};
+
+static bool vtcp_check_config(const VnxVtcpConfig *config, Error **errp)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!vnx_vtcp_config_check(config, &err)) {
+        error_setg(errp, "filter-vtcp: %s", err->message);
+        return false;
+    }
+    return true;
+}
+
+/* Take a changed configuration.  Before the object is complete members depend on
+ * each other in any order, so the check comes with filter_vtcp_setup(). */
+static void vtcp_change_config(FilterVtcp *s, const VnxVtcpConfig *config, Error **errp)
+{
+    if (s->vtcp && !vtcp_check_config(config, errp)) {
+        return;
+    }
+    s->config = *config;
+    if (s->vtcp) {
+        s->config_changed = true;
+        vtcp_service(s);
+    }
+}
+
+static void vtcp_get_number(Object *obj, Visitor *v, const char *name, void *opaque,
+                            Error **errp)
+{
+    const VtcpNumber *n = opaque;
+    const void *member = (const uint8_t *)&FILTER_VTCP(obj)->config + n->offset;
+    uint64_t value = n->is_64 ? *(const uint64_t *)member : *(const uint32_t *)member;
+
+    if (n->is_size) {
+        visit_type_size(v, name, &value, errp);
+    } else {
+        visit_type_uint64(v, name, &value, errp);
+    }
+}
+
+static void vtcp_set_number(Object *obj, Visitor *v, const char *name, void *opaque,
+                            Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    const VtcpNumber *n = opaque;
+    VnxVtcpConfig config = s->config;
+    void *member = (uint8_t *)&config + n->offset;
+    uint64_t value;
+
+    if (!(n->is_size ? visit_type_size(v, name, &value, errp)
+                     : visit_type_uint64(v, name, &value, errp))) {
+        return;
+    }
+    if (n->is_64) {
+        *(uint64_t *)member = value;
+    } else if (value > UINT32_MAX) {
+        error_setg(errp, "filter-vtcp: %s %" PRIu64 " is out of range", name, value);
+        return;
+    } else {
+        *(uint32_t *)member = value;
+    }
+    vtcp_change_config(s, &config, errp);
+}
+
+static char *vtcp_get_congestion_control(Object *obj, Error **errp)
+{
+    return g_strdup(FILTER_VTCP(obj)->config.congestion_control);
+}
+
+static void vtcp_set_congestion_control(Object *obj, const char *value, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    VnxVtcpConfig config = s->config;
+
+    if (strlen(value) >= sizeof(config.congestion_control)) {
+        error_setg(errp, "filter-vtcp: congestion-control '%s' is unknown", value);
+        return;
+    }
+    pstrcpy(config.congestion_control, sizeof(config.congestion_control), value);
+    vtcp_change_config(s, &config, errp);
+}
+
+QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_ACCELERATE != (int)VNX_MODE_ACCELERATE);
+QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_OBSERVE != (int)VNX_MODE_OBSERVE);
+QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_OFF != (int)VNX_MODE_OFF);
+
+static int vtcp_get_mode(Object *obj, Error **errp)
+{
+    return FILTER_VTCP(obj)->config.mode;
+}
+
+static void vtcp_set_mode(Object *obj, int value, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    VnxVtcpConfig config = s->config;
+
+    config.mode = value;
+    vtcp_change_config(s, &config, errp);
+}
+
+static void vtcp_get_drain_timeout(Object *obj, Visitor *v, const char *name, void *opaque,
+                                   Error **errp)
+{
+    visit_type_uint32(v, name, &FILTER_VTCP(obj)->drain_timeout_ms, errp);
+}
+
+static void vtcp_set_drain_timeout(Object *obj, Visitor *v, const char *name, void *opaque,
+                                   Error **errp)
+{
+    uint32_t value;
+
+    if (visit_type_uint32(v, name, &value, errp)) {
+        FILTER_VTCP(obj)->drain_timeout_ms = value;
+    }
+}
+
+/* ---- Life ---- */
+
+static void filter_vtcp_init(Object *obj)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+
+    vnx_vtcp_config_init(&s->config);
+    s->drain_deadline = s->armed = INT64_MAX;
+    QSIMPLEQ_INIT(&s->deferred);
+    for (int d = 0; d < 2; d++) {
+        vnx_outlet_init(&s->out[d], d, vtcp_resume, s);
+    }
+}
+
+static void filter_vtcp_setup(NetFilterState *nf, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(nf);
+
+    if (nf->direction != NET_FILTER_DIRECTION_ALL) {
+        error_setg(errp, "filter-vtcp: queue must be 'all': TCP needs both directions");
+        return;
+    }
+    if (!vtcp_check_config(&s->config, errp)) {
+        return;
+    }
+    s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
+    vtcp_new_engine(s);
+    s->bypassed = !nf->on;
+    s->running = runstate_is_running();
+    s->bh = qemu_bh_new(vtcp_bh, s);
+    s->timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_NS, QEMU_TIMER_ATTR_EXTERNAL,
+                              vtcp_timer, s);
+    s->run_state = qemu_add_vm_change_state_handler(vtcp_run_state, s);
+    migration_add_notifier(&s->migration, vtcp_migration_event);
+    vmstate_register_any(NULL, &vtcp_vmstate_gate, s);
+}
+
+static void filter_vtcp_cleanup(NetFilterState *nf)
+{
+    FilterVtcp *s = FILTER_VTCP(nf);
+    VtcpDeferred *f;
+
+    if (!s->vtcp) {
+        return;
+    }
+    vmstate_unregister(NULL, &vtcp_vmstate_gate, s);
+    migration_remove_notifier(&s->migration);
+    qemu_del_vm_change_state_handler(s->run_state);
+
+    /* Only when the netdev is going away, or QEMU: object-del waits. */
+    if (!vnx_vtcp_drained(s->vtcp)) {
+        int64_t now = vtcp_now();
+
+        s->busy = s->closing = true;
+        vnx_vtcp_set_paused(s->vtcp, false, now);
+        vnx_vtcp_reset_undrained(s->vtcp, now);
+        vnx_vtcp_writable(s->vtcp, VNX_TO_GUEST);
+        vnx_vtcp_writable(s->vtcp, VNX_TO_NET);
+        vnx_vtcp_run(s->vtcp, now);
+    }
+    for (int d = 0; d < 2; d++) {
+        vnx_outlet_destroy(&s->out[d], nf);
+    }
+    while ((f = QSIMPLEQ_FIRST(&s->deferred))) {
+        QSIMPLEQ_REMOVE_HEAD(&s->deferred, next);
+        g_free(f);
+    }
+    timer_free(s->timer);
+    qemu_bh_delete(s->bh);
+    vnx_vtcp_free(s->vtcp);
+    s->vtcp = NULL;
+    g_free(s->id);
+}
+
+static bool filter_vtcp_can_be_deleted(UserCreatable *uc)
+{
+    FilterVtcp *s = FILTER_VTCP(uc);
+
+    if (s->vtcp && (s->busy || !vnx_vtcp_drained(s->vtcp))) {
+        warn_report("filter-vtcp '%s' holds data or window that it owes to live connections: "
+                    "set its status to off, and delete it when query-vnx-vtcp-stats says "
+                    "that it is drained", s->id);
+        return false;
+    }
+    return true;
+}
+
+static void filter_vtcp_class_init(ObjectClass *oc, void *data)
+{
+    NetFilterClass *nfc = NETFILTER_CLASS(oc);
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    vtcp_qmp_check_enums();
+    nfc->setup = filter_vtcp_setup;
+    nfc->cleanup = filter_vtcp_cleanup;
+    nfc->status_changed = filter_vtcp_status_changed;
+    nfc->receive_iov = filter_vtcp_receive_iov;
+    ucc->can_be_deleted = filter_vtcp_can_be_deleted;
+
+    for (int i = 0; i < ARRAY_SIZE(vtcp_numbers); i++) {
+        const VtcpNumber *n = &vtcp_numbers[i];
+
+        object_class_property_add(oc, n->name, n->is_size ? "size" : "uint32",
+                                  vtcp_get_number, vtcp_set_number, NULL, (void *)n);
+        object_class_property_set_description(oc, n->name, n->text);
+    }
+    object_class_property_add_str(oc, "congestion-control", vtcp_get_congestion_control,
+                                  vtcp_set_congestion_control);
+    object_class_property_set_description(oc, "congestion-control",
+                                          "algorithm toward the network");
+    object_class_property_add_enum(oc, "mode", "VnxVtcpMode", &VnxVtcpMode_lookup,
+                                   vtcp_get_mode, vtcp_set_mode);
+    object_class_property_set_description(oc, "mode", "what to do with TCP flows");
+    object_class_property_add(oc, "drain-timeout", "uint32", vtcp_get_drain_timeout,
+                              vtcp_set_drain_timeout, NULL, NULL);
+    object_class_property_set_description(oc, "drain-timeout",
+        "after status=off, reset what is not delivered after so many ms (0: never)");
+}
+
+static void filter_vtcp_drain_class_init(ObjectClass *oc, void *data)
+{
+    NetFilterClass *nfc = NETFILTER_CLASS(oc);
+
+    nfc->cleanup = drain_cleanup;
+    nfc->receive_iov = drain_receive_iov;
+    nfc->handle_event = drain_handle_event;
+}
+
+static const TypeInfo filter_vtcp_types[] = {
+    {
+        .name = TYPE_FILTER_VTCP,
+        .parent = TYPE_NETFILTER,
+        .instance_size = sizeof(FilterVtcp),
+        .instance_init = filter_vtcp_init,
+        .class_init = filter_vtcp_class_init,
+    }, {
+        .name = TYPE_FILTER_VTCP_DRAIN,
+        .parent = TYPE_NETFILTER,
+        .instance_size = sizeof(FilterVtcpDrain),
+        .class_init = filter_vtcp_drain_class_init,
+    },
+};
+
+DEFINE_TYPES(filter_vtcp_types)
