@@ -253,8 +253,10 @@ void half_check_drained(VnxHalf *h)
     h->nxt = h->max = seq_max(h->max, h->s_max);
     if (seq_ge(h->r_edge, h->adv_edge) || half_finished(h)) {
         half_set_state(h, VNX_HALF_OBSERVING, h->reason);
-        h->ack_due = true;      /* one window update: from now on R's own */
-        conn_queue(half_conn(h), !h->dir);
+        if (seq_gt(h->r_edge, h->adv_edge) || seq_gt(half_ack(h), h->last_ack)) {
+            h->ack_due = true;  /* one window update: from now on R's own */
+            conn_queue(half_conn(h), !h->dir);
+        }
     }
 }
 
