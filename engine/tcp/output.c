@@ -112,7 +112,7 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
         b.payload_len = got;
     }
     end = seq + got;
-    fin = h->fin_seen && end == h->fin_seq;
+    fin = h->fin_seen && end == h->fin_seq && end == h->rcv_nxt;
     if (fin) {
         b.flags |= VNX_TCP_FIN;
     }
@@ -183,7 +183,7 @@ void half_output(VnxHalf *h)
     half_idle_check(h);
     for (;;) {
         uint32_t avail = seq_ahead(h->rcv_nxt, h->nxt);
-        bool fin = h->fin_seen && seq_le(h->nxt, h->fin_seq);
+        bool fin = half_fin_to_send(h);
         uint32_t window = seq_ahead(h->r_edge, h->nxt);
         uint32_t cwnd = seq_ahead(h->una + half_cwnd(h), h->nxt);
         uint32_t len = MIN(MIN(avail, max), window);

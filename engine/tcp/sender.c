@@ -44,8 +44,7 @@ void half_arm(VnxHalf *h)
 {
     VnxVtcp *v = half_conn(h)->v;
     bool outstanding = seq_gt(h->nxt, h->una);
-    bool waiting = seq_gt(h->rcv_nxt, h->nxt) ||
-                   (h->fin_seen && seq_le(h->nxt, h->fin_seq));
+    bool waiting = seq_gt(h->rcv_nxt, h->nxt) || half_fin_to_send(h);
 
     if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
         vnx_timer_stop(&h->timer);

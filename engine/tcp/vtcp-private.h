@@ -212,6 +212,13 @@ static inline bool half_holds(const VnxHalf *h)
            seq_lt(h->una, h->rcv_nxt);
 }
 
+/* S's FIN follows what the buffer holds, and is to be sent (again) behind it.  A FIN
+ * that was passed on ahead of a hole is S's own affair. */
+static inline bool half_fin_to_send(const VnxHalf *h)
+{
+    return h->fin_seen && h->fin_seq == h->rcv_nxt && seq_le(h->nxt, h->fin_seq);
+}
+
 /* All of S's data and its FIN have been acknowledged by R. */
 static inline bool half_finished(const VnxHalf *h)
 {
