@@ -88,6 +88,10 @@ static inline void check_build(const VnxPacket *p, const uint8_t *payload, VnxDi
         g_assert_cmpuint(q.payload_off, ==, frame[0].iov_len);
         g_assert_cmpuint(q.payload_len, ==, p->payload_len);
         g_assert_cmpuint(q.vnet.gso_size, ==, b.gso_size);
+        g_assert_cmpuint(q.vnet.hdr_len, ==,
+                         b.gso_size ? q.payload_off - b.vnet_len : 0);
+        g_assert_cmphex(q.vnet.gso_type & VNX_VNET_GSO_ECN, ==,
+                        b.gso_size && b.flags & VNX_TCP_CWR ? VNX_VNET_GSO_ECN : 0);
         g_assert_cmphex(q.seq, ==, b.seq);
         g_assert_cmphex(q.ack, ==, b.ack);
         g_assert_cmphex(q.flags, ==, b.flags);
