@@ -1,0 +1,394 @@
+/*
+ * vnx script runner: the filter's host
+ *
+ * What QEMU is to vTCP: takes frames of both sides, keeps a clock, calls
+ * vnx_vtcp_run() after each push and at each deadline, queues what comes out.  Outputs
+ * wait in order per side until a line claims them; invariants are checked when the
+ * call into vTCP has returned, never inside an op.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <string.h>
+
+#include "script.h"
+
+void trace(World *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    g_string_append_printf(w->trace, "# %11.6f ", (w->now_ns - START_NS) / 1e9);
+    va_start(ap, fmt);
+    g_string_append_vprintf(w->trace, fmt, ap);
+    va_end(ap);
+    g_string_append_c(w->trace, '\n');
+}
+
+void fail(World *w, const char *fmt, ...)
+{
+    if (fmt) {
+        va_list ap;
+
+        va_start(ap, fmt);
+        w->failure = g_strdup_vprintf(fmt, ap);
+        va_end(ap);
+    }
+    longjmp(w->failed, 1);
+}
+
+static void add_out(World *w, Side to, How how, const struct iovec *iov, unsigned iovcnt,
+                    size_t size, uint16_t vnet_len)
+{
+    static const char *const hows[] = { "passed", "forwarded", "emitted" };
+    Out *o = g_new0(Out, 1);
+    size_t at = 0;
+    char *text;
+
+    for (unsigned i = 0; i < iovcnt; i++) {
+        at += iov[i].iov_len;
+    }
+    g_assert_cmpuint(at, ==, size);     /* the contract of the ops */
+    o->frame = g_malloc(size);
+    for (unsigned i = 0, off = 0; i < iovcnt; off += iov[i++].iov_len) {
+        memcpy(o->frame + off, iov[i].iov_base, iov[i].iov_len);
+    }
+    o->size = size;
+    o->vnet_len = vnet_len;
+    o->how = how;
+    o->at_ns = w->now_ns;
+    g_queue_push_tail(&w->out[to], o);
+    text = describe_frame(w, to, o->frame, size, vnet_len);
+    trace(w, "%s < %s  (%s)", to == GUEST ? "guest" : "net  ", text, hows[how]);
+    g_free(text);
+}
+
+void out_free(Out *o)
+{
+    if (o) {
+        g_free(o->frame);
+        g_free(o);
+    }
+}
+
+static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                    size_t size)
+{
+    World *w = opaque;
+
+    g_assert_true(w->in_call);
+    if (w->busy[dir]) {
+        trace(w, "%s takes nothing now", dir == VNX_TO_GUEST ? "guest" : "net  ");
+        return false;
+    }
+    add_out(w, (Side)dir, EMITTED, iov, iovcnt, size, w->offload[dir].vnet_len);
+    return true;
+}
+
+static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                       size_t size)
+{
+    World *w = opaque;
+
+    g_assert_true(w->in_call);
+    add_out(w, (Side)dir, FORWARDED, iov, iovcnt, size, w->push_vnet_len);
+}
+
+static bool op_receiver_stalled(void *opaque, VnxDir dir)
+{
+    World *w = opaque;
+
+    return w->stalled[dir];
+}
+
+static void op_event(void *opaque, const VnxVtcpEvent *ev)
+{
+    World *w = opaque;
+    static const char *const dirs[] = { "to-guest", "to-net" };
+
+    w->events[ev->type]++;
+    switch (ev->type) {
+    case VNX_EVENT_FLOW_STATE:
+        trace(w, "flow %s", vnx_flow_state_name(ev->flow_state));
+        break;
+    case VNX_EVENT_HALF_STATE:
+        trace(w, "half %s %s (%s)", dirs[ev->dir], vnx_half_state_name(ev->half_state),
+              vnx_reason_name(ev->reason));
+        break;
+    case VNX_EVENT_RETRANSMIT:
+        trace(w, "retransmit %s %u+%u%s", dirs[ev->dir],
+              ev->seq - w->conn->host[!ev->dir].isn, ev->len, ev->by_rto ? " (rto)" : "");
+        break;
+    case VNX_EVENT_RESET:
+        trace(w, "reset by vTCP");
+        break;
+    }
+}
+
+static const VnxVtcpOps ops = {
+    .emit = op_emit,
+    .forward = op_forward,
+    .receiver_stalled = op_receiver_stalled,
+    .event = op_event,
+};
+
+void world_start(World *w)
+{
+    static const uint8_t seed[16] = "vnx script seed";
+    GError *err = NULL;
+
+    if (w->vtcp) {
+        return;
+    }
+    if (!vnx_vtcp_config_check(&w->cfg, &err)) {
+        w->failure = g_strdup(err->message);
+        g_error_free(err);
+        fail(w, NULL);
+    }
+    w->vtcp = vnx_vtcp_new(&w->cfg, &ops, w, seed);
+    vnx_vtcp_set_offload(w->vtcp, VNX_TO_GUEST, &w->offload[GUEST]);
+    vnx_vtcp_set_offload(w->vtcp, VNX_TO_NET, &w->offload[NET]);
+}
+
+void world_free(World *w)
+{
+    for (int side = GUEST; side <= NET; side++) {
+        Out *o;
+
+        while ((o = g_queue_pop_head(&w->out[side]))) {
+            out_free(o);
+        }
+    }
+    if (w->vtcp) {
+        vnx_vtcp_free(w->vtcp);
+    }
+    g_hash_table_unref(w->conns);
+    g_string_free(w->trace, TRUE);
+    g_free(w->failure);
+    g_free(w->fail_text);
+    g_strfreev(w->words.v);
+}
+
+Conn *conn_get(World *w, unsigned number)
+{
+    Conn *c = g_hash_table_lookup(w->conns, GUINT_TO_POINTER(number));
+
+    if (!c) {
+        c = g_new0(Conn, 1);
+        c->number = number;
+        /* Sequence numbers wrap early, and cross the sign, in one family or the other. */
+        c->host[GUEST].isn = w->family == 4 ? 0xfffff000 : 0x7ffff000;
+        c->host[NET].isn = w->family == 4 ? 0x7fffff00 : 0xffffff00;
+        g_hash_table_insert(w->conns, GUINT_TO_POINTER(number), c);
+    }
+    return c;
+}
+
+typedef struct Find {
+    unsigned guest_port;
+    VnxVtcpFlowInfo *info;
+    bool found;
+} Find;
+
+static bool find_flow(const VnxVtcpFlowInfo *info, void *opaque)
+{
+    Find *f = opaque;
+
+    if (info->key.port[GUEST] == f->guest_port) {
+        *f->info = *info;
+        f->found = true;
+    }
+    return true;                        /* the newest, if there are several */
+}
+
+bool flow_info(World *w, VnxVtcpFlowInfo *info)
+{
+    Find f = { 10000 + w->conn->number, info, false };
+
+    vnx_vtcp_foreach_flow(w->vtcp, 0, w->now_ns, find_flow, &f);
+    return f.found;
+}
+
+/* After every call into vTCP. */
+static void settle(World *w)
+{
+    VnxVtcpStats stats;
+
+    w->in_call = false;
+    for (int side = GUEST; side <= NET; side++) {
+        for (GList *l = w->out[side].head; l; l = l->next) {
+            Out *o = l->data;
+
+            if (!o->checked) {
+                o->checked = true;
+                check_invariants(w, side, o);
+            }
+        }
+    }
+    vnx_vtcp_stats(w->vtcp, &stats);
+    if (stats.buffer_used > w->cfg.buffer_size) {
+        fail(w, "invariant: %" PRIu64 " buffer bytes, over the cap", stats.buffer_used);
+    }
+}
+
+/* A host that obeys has_work() and next_deadline() must not spin, busy side or not. */
+static void run_now(World *w)
+{
+    w->in_call = true;
+    vnx_vtcp_run(w->vtcp, w->now_ns);
+    settle(w);
+    if (vnx_vtcp_has_work(w->vtcp)) {
+        fail(w, "invariant: vTCP has work left right after vnx_vtcp_run()");
+    }
+    if (vnx_vtcp_next_deadline(w->vtcp) <= w->now_ns) {
+        fail(w, "invariant: a deadline in the past right after vnx_vtcp_run()");
+    }
+}
+
+void after_push(World *w)
+{
+    if (!w->in_batch) {
+        run_now(w);
+    }
+}
+
+/* Pieces of odd sizes in one family, so that no header is contiguous by luck. */
+static unsigned split_frame(World *w, uint8_t *frame, size_t size, struct iovec *iov)
+{
+    static const size_t pieces[] = { 13, 9, 31, 8, 27, 100 };
+    unsigned n = 0;
+
+    for (unsigned i = 0; w->family == 6 && i < G_N_ELEMENTS(pieces) && size > pieces[i];
+         i++) {
+        iov[n++] = (struct iovec) { frame, pieces[i] };
+        frame += pieces[i];
+        size -= pieces[i];
+    }
+    iov[n++] = (struct iovec) { frame, size };
+    return n;
+}
+
+static bool after(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+/* What the end hosts know once @s is on its way. */
+static void note_sent(World *w, Side from, const Seg *s)
+{
+    Host *me = &w->conn->host[from], *other = &w->conn->host[!from];
+    uint32_t end = s->end + !!(s->flags & VNX_TCP_SYN) + !!(s->flags & VNX_TCP_FIN);
+
+    if (s->flags & VNX_TCP_SYN) {
+        me->mss = s->mss.op ? s->mss.v : 536;           /* RFC 9293 3.7.1 */
+        me->ts_offered = s->ts;
+        me->ws_offered = s->wscale.op;
+        me->ws = s->wscale.v;
+        me->ts_on = other->ts_on = me->ts_offered && other->ts_offered;
+        me->shift = me->ws_offered && other->ws_offered ? me->ws : 0;
+        other->shift = me->ws_offered && other->ws_offered ? other->ws : 0;
+        me->last_win = s->win.v;
+    }
+    me->sent_end = after(end, me->sent_end) ? end : me->sent_end;
+    if ((s->flags & VNX_TCP_ACK) && !(s->flags & VNX_TCP_RST)) {
+        uint32_t edge = s->ack.v + s->win.v;
+
+        me->edge = me->edge_known && after(me->edge, edge) ? me->edge : edge;
+        me->edge_known = true;
+        me->last_ack = s->ack.v;
+        me->last_win = s->win.v;
+    }
+}
+
+bool inject(World *w, Side from, const Seg *s)
+{
+    struct iovec iov[8];
+    size_t size;
+    uint8_t *built, *frame, *copy;
+    bool stray = s->stray || s->bad_csum || s->udp || s->frag || s->cut;
+    unsigned iovcnt;
+    VnxVerdict verdict;
+    char *text;
+
+    world_start(w);
+    built = build_frame(w, from, s, &size);
+    frame = g_malloc(size);                     /* exactly: ASan sees each overread */
+    copy = g_malloc(size);
+    memcpy(frame, built, size);
+    memcpy(copy, built, size);
+    g_free(built);
+    if (!stray) {
+        note_sent(w, from, s);
+    }
+    text = describe_frame(w, !from, frame, size, w->vnet_len);
+    trace(w, "%s > %s%s", from == GUEST ? "guest" : "net  ", text,
+          s->bad_csum ? " badcsum" : "");
+    g_free(text);
+
+    iovcnt = split_frame(w, frame, size, iov);
+    w->push_vnet_len = w->vnet_len;
+    w->in_call = true;
+    verdict = vnx_vtcp_push(w->vtcp, (VnxDir)!from, iov, iovcnt, w->vnet_len, w->now_ns);
+    w->frames++;
+    if (memcmp(frame, copy, size)) {
+        fail(w, "vnx_vtcp_push() wrote to the frame, which is not its own");
+    }
+    if (verdict == VNX_VERDICT_PASS) {
+        add_out(w, !from, PASSED, iov, iovcnt, size, w->vnet_len);
+        ((Out *)w->out[!from].tail->data)->stray = stray;
+    }
+    g_free(frame);
+    g_free(copy);
+    settle(w);
+    after_push(w);
+    return verdict == VNX_VERDICT_PASS;
+}
+
+void advance(World *w, int64_t to_ns)
+{
+    int64_t deadline;
+
+    world_start(w);
+    while ((deadline = vnx_vtcp_next_deadline(w->vtcp)) <= to_ns) {
+        w->now_ns = MAX(w->now_ns, deadline);
+        run_now(w);
+    }
+    w->now_ns = to_ns;
+}
+
+void advance_until_output(World *w, int64_t min_ns, int64_t max_ns)
+{
+    int64_t start = w->now_ns, deadline;
+
+    world_start(w);
+    while (!w->out[GUEST].length && !w->out[NET].length) {
+        deadline = vnx_vtcp_next_deadline(w->vtcp);
+        if (deadline > start + max_ns) {
+            w->now_ns = start + max_ns;
+            fail(w, "nothing came out in this time");
+        }
+        w->now_ns = MAX(w->now_ns, deadline);
+        run_now(w);
+    }
+    if (w->now_ns - start < min_ns) {
+        fail(w, "something came out after %.6f s already", (w->now_ns - start) / 1e9);
+    }
+}
+
+Out *take_out(World *w, Side side)
+{
+    return g_queue_pop_head(&w->out[side]);
+}
+
+void no_output(World *w, Side side)
+{
+    Out *o = g_queue_peek_head(&w->out[side]);
+
+    if (o) {
+        char *text = describe_frame(w, side, o->frame, o->size, o->vnet_len);
+
+        w->failure = g_strdup_printf("nothing wanted at %s, got: %s",
+                                     side == GUEST ? "guest" : "net", text);
+        g_free(text);
+        fail(w, NULL);
+    }
+}
