@@ -31,6 +31,8 @@ void conn_event(VnxConn *c, VnxVtcpEvent *ev)
         ev->key = &c->node.key;
         ev->flow_id = c->id;
         ev->flow_state = c->state;
+        ev->half_state = c->half[ev->dir].state;
+        ev->reason = c->half[ev->dir].reason;
         v->ops->event(v->opaque, ev);
     }
 }

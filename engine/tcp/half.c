@@ -43,8 +43,6 @@ static void half_set_state(VnxHalf *h, VnxHalfState state, VnxReason reason)
     conn_event(half_conn(h), &(VnxVtcpEvent) {
         .type = VNX_EVENT_HALF_STATE,
         .dir = h->dir,
-        .half_state = state,
-        .reason = reason,
     });
 }
 

@@ -134,9 +134,13 @@ static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
             half_ack_soon(d);
             return VNX_VERDICT_CONSUMED;
         }
-        if (seq_lt(d->nxt, d->rcv_nxt) || seq_gt(end, d->r_edge)) {
+        if (seq_lt(d->nxt, d->rcv_nxt)) {
             return VNX_VERDICT_CONSUMED;        /* S will repeat it */
         }
+    }
+    if (d->state == VNX_HALF_DRAINING && seq_gt(end, d->r_edge) &&
+        (p->payload_len > 1 || half_holds(d))) {
+        return VNX_VERDICT_CONSUMED;            /* vTCP's promise, not R's: likewise */
     }
     if (p->seq != d->s_max) {
         d->trouble = seq_max(d->s_max, end);
@@ -277,7 +281,10 @@ static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
         d->probe_passed = true;
         return conn_forward(c, d->dir, p);
     }
-    if (c->new_syn || !half_fast(r)) {
+    if (c->new_syn && d->dir == c->syn_dir_answer) {
+        return VNX_VERDICT_PASS;                /* the answer to the SYN (rule 7) */
+    }
+    if (!half_fast(r)) {
         return conn_forward(c, d->dir, p);
     }
     if (seq_ge(p->ack, half_ack(r))) {
@@ -330,10 +337,12 @@ static VnxVerdict input_syn(VnxConn *c, VnxDir dir, VnxPacket *p)
 {
     if (p->flags & VNX_TCP_ACK) {
         if (c->new_syn && p->ack == c->syn->seq + 1 && dir == c->syn_dir_answer) {
-            VnxPacket *syn = c->syn;
+            VnxPacket *syn = g_steal_pointer(&c->syn);
+            VnxVtcp *v = c->v;
 
-            c->syn = NULL;
-            if (conn_start(c, !dir, syn)) {
+            conn_free(c);
+            c = conn_new(v, &syn->key);
+            if (c && conn_start(c, !dir, syn)) {
                 conn_handshake(c, dir, p);
             }
             g_free(syn);
@@ -374,6 +383,23 @@ static VnxVerdict input_resetting(VnxConn *c, VnxDir dir, VnxPacket *p)
     return VNX_VERDICT_CONSUMED;
 }
 
+/*
+ * On the fast path vTCP is the receiver of record and does what RFC 9293 3.10.7.4 asks of
+ * one: drop, and answer what occupies sequence space.  Passed on, such a segment could
+ * fit R's window, overtake the buffer and show R's own ACK number.
+ */
+static VnxVerdict input_unacceptable(VnxConn *c, VnxHalf *d, VnxHalf *r, bool pure)
+{
+    c->v->stats.unacceptable++;
+    if (!half_fast(d) && !half_fast(r)) {
+        return VNX_VERDICT_PASS;
+    }
+    if (!pure && half_fast(d)) {
+        half_ack_soon(d);
+    }
+    return VNX_VERDICT_CONSUMED;
+}
+
 /* A segment with a good checksum, of a connection that was established. */
 VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p)
 {
@@ -391,8 +417,7 @@ VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p)
         return input_syn(c, dir, p);
     }
     if (!segment_acceptable(c, dir, p)) {
-        c->v->stats.unacceptable++;
-        return VNX_VERDICT_PASS;
+        return input_unacceptable(c, d, r, pure);
     }
     if (p->options & OPTIONS_OPAQUE) {
         half_leave(d, VNX_REASON_OPTIONS);

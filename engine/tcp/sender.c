@@ -77,7 +77,11 @@ static void half_retransmit(VnxHalf *h)
     uint32_t len = MIN(seq_ahead(h->rcv_nxt, h->una), h->smss);
 
     len = MIN(len, seq_ahead(h->max, h->una));
-    half_send_segment(h, h->una, len, true);
+    if (len && seq_ge(h->una, h->r_edge)) {
+        half_send_probe(h);             /* R took its window back */
+        return;
+    }
+    half_send_segment(h, h->una, MIN(len, seq_ahead(h->r_edge, h->una)), true);
 }
 
 /*

@@ -318,7 +318,8 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
         /* the ends have closed, or never were ours: a new SYN begins anew */
         if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
             v->enabled && v->cfg.mode != VNX_MODE_OFF) {
-            conn_start(c, dir, &p);
+            conn_free(c);
+            return vtcp_push_new(v, dir, &p);
         }
         return VNX_VERDICT_PASS;
     }
