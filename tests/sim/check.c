@@ -9,7 +9,7 @@
  *    by the sender;
  *  - no ACK covers what its receiver has not sent, nor a FIN that the other end has not
  *    acknowledged itself;
- *  - the right edge of the window it promises never moves left.
+ *  - the right edge of the window never moves left.
  * Frames that pass are the end hosts' own and are only remembered.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -30,9 +30,9 @@ typedef struct Side {
     uint32_t fin_end;           /* beyond its FIN */
     uint32_t ack;               /* the highest it has sent */
     uint32_t edge;              /* of the window it has offered, the rightmost */
-    /* what it was told */
-    bool told_known;
-    uint32_t told_edge;         /* of the window it was promised, the rightmost */
+    /* the rightmost edge that it was told, by the other end [0] and by vTCP [1] */
+    bool told_known[2];
+    uint32_t told_edge[2];
 } Side;
 
 typedef struct Watch {
@@ -101,15 +101,37 @@ static uint32_t end_of(const SimTcp *t)
     return t->seq + t->payload_len + !!(t->flags & SYN) + !!(t->flags & FIN);
 }
 
-static void told(Watch *w, int dir, const SimTcp *t)
+static void told(Watch *w, int dir, const SimTcp *t, bool by_vtcp)
 {
     Side *to = &w->side[dir];
     uint32_t edge = t->ack + window(w, !dir, t);
 
     if ((t->flags & ACK) && !(t->flags & RST) &&
-        (!to->told_known || after(edge, to->told_edge))) {
-        to->told_known = true;
-        to->told_edge = edge;
+        (!to->told_known[by_vtcp] || after(edge, to->told_edge[by_vtcp]))) {
+        to->told_known[by_vtcp] = true;
+        to->told_edge[by_vtcp] = edge;
+    }
+}
+
+/*
+ * Its own promises vTCP keeps to the byte.  The other end's, that it repeats with another
+ * ACK number, it may round down to the scale, as the other end itself would
+ * (RFC 7323 section 2.4).
+ */
+static void check_edge(Sim *sim, const Watch *w, int dir, const SimTcp *t)
+{
+    const Side *to = &w->side[dir];
+    int scale = w->side[0].wscale >= 0 && w->side[1].wscale >= 0 ? w->side[!dir].wscale : 0;
+    uint32_t edge = t->ack + window(w, !dir, t);
+
+    for (int by_vtcp = 0; by_vtcp < 2; by_vtcp++) {
+        uint32_t slack = by_vtcp ? 0 : (1u << scale) - 1;
+
+        if (to->told_known[by_vtcp] && after(to->told_edge[by_vtcp], edge + slack)) {
+            sim_fail(sim, "vTCP took back window from the %s: edge %u, was %u (%s)",
+                     dir == VNX_TO_GUEST ? "guest" : "net", edge, to->told_edge[by_vtcp],
+                     by_vtcp ? "vTCP's own promise" : "the other end's");
+        }
     }
 }
 
@@ -169,7 +191,7 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, bool passed)
     to = &w->side[dir];
     if (passed) {
         if (sound(sim, f, packet, &t)) {
-            told(w, dir, &t);
+            told(w, dir, &t, false);
         }
         return;
     }
@@ -197,10 +219,8 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, bool passed)
         (!from->acked || after(to->fin_end, from->ack))) {
         sim_fail(sim, "vTCP acknowledged the FIN of the %s before the other end did", to_name);
     }
-    if ((t.flags & ACK) && to->told_known &&
-        after(to->told_edge, t.ack + window(w, !dir, &t))) {
-        sim_fail(sim, "vTCP took back window from the %s: edge %u, was %u", to_name,
-                 t.ack + window(w, !dir, &t), to->told_edge);
+    if (t.flags & ACK) {
+        check_edge(sim, w, dir, &t);
     }
-    told(w, dir, &t);
+    told(w, dir, &t, true);
 }

@@ -62,6 +62,7 @@
 enum { SIM_PATIENCE = 200 };
 #define TCP_MAXRTX SIM_PATIENCE
 #define TCP_SYNMAXRTX SIM_PATIENCE
+#define TCP_MSL 1000000         /* ms; lwIP forgets unsent data in LAST-ACK after two */
 #define LWIP_TCP_RTO_TIME 1000
 #define LWIP_TCP_KEEPALIVE 1
 
