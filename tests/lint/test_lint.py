@@ -51,17 +51,32 @@ def test_cppcheck_engine():
                   '-Iinclude', '-I.', 'engine'))
 
 
+def checkpatch(qemu_source, *arguments):
+    """QEMU's checkpatch, but for its warning that a line is over 80: our limit is its hard
+    one, 90."""
+    result = run(qemu_source / 'scripts/checkpatch.pl', '--no-tree', '--no-signoff',
+                 '--terse', '--no-summary', *arguments)
+    complaints = [line for line in result.stdout.splitlines()
+                  if line.strip() and not line.endswith('WARNING: line over 80 characters')]
+    if complaints:
+        pytest.fail('\n'.join(complaints), pytrace=False)
+
+
 @pytest.mark.parametrize('file', files('net-backend/**/*.[ch]', 'hw-net/**/*.[ch]',
                                        'tests/qtest/**/*.[ch]'))
 def test_checkpatch_adapter(qemu_source, file):
-    must_pass(run(qemu_source / 'scripts/checkpatch.pl', '--no-tree', '--no-signoff',
-                  '--terse', '--no-summary', '-f', file))
+    checkpatch(qemu_source, '-f', file)
 
 
 @pytest.mark.parametrize('file', files('patches/*.patch'))
 def test_checkpatch_patch(qemu_source, file):
-    must_pass(run(qemu_source / 'scripts/checkpatch.pl', '--no-tree', '--no-signoff',
-                  '--terse', '--no-summary', file))
+    checkpatch(qemu_source, file)
+
+
+def test_checkpatch_can_fail(qemu_source, tmp_path):
+    (tmp_path / 'bad.c').write_text('int f(void)\n{\n\tif (1) return 2;\n}\n')
+    with pytest.raises(pytest.fail.Exception):
+        checkpatch(qemu_source, '-f', tmp_path / 'bad.c')
 
 
 def shell_scripts():
