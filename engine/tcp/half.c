@@ -181,9 +181,11 @@ uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
     uint32_t unit = 1u << shift;
     uint32_t target = half_target_edge(h);
     uint32_t field = seq_ahead(target, ack) >> shift;
-    uint32_t promised = (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift;
 
-    field = MIN(MAX(field, promised), UINT16_MAX);
+    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING) {
+        field = MAX(field, (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift);
+    }
+    field = MIN(field, UINT16_MAX);
     if (commit) {
         h->adv_edge = seq_max(h->adv_edge, ack + (field << shift));
         h->last_ack = ack;
