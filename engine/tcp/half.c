@@ -182,7 +182,8 @@ uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
     uint32_t target = half_target_edge(h);
     uint32_t field = seq_ahead(target, ack) >> shift;
 
-    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING) {
+    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
+        half_conn(h)->state == VNX_FLOW_RESET) {
         field = MAX(field, (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift);
     }
     field = MIN(field, UINT16_MAX);
