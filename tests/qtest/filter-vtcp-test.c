@@ -1,0 +1,454 @@
+/*
+ * vnx: filter-vtcp between a virtio-net guest and a remote (T, U)
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "world.h"
+
+#define VTCP "-object filter-vtcp,id=f0,netdev=n0"
+#define PORT 1000
+
+static World *connected(const char *args)
+{
+    World *w = world_new(args);
+
+    guest_start(w, 0, 32);
+    connect_guest(w, PORT);
+    return w;
+}
+
+static void set(World *w, const char *property, const char *value)
+{
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': '/objects/f0', 'property': %s, 'value': %s } }",
+                             property, value);
+}
+
+/* The remote's "hello", acknowledged early, and delivered to a guest that is silent. */
+static void hello_to_guest(World *w)
+{
+    say(w, REMOTE, PORT, ACK | PSH, 1, 1, "hello");
+    hear(w, GUEST, PORT, ACK, 1, 1, "hello");
+    hear(w, REMOTE, PORT, ACK, 1, 6, NULL);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 5);
+}
+
+/* ---- T1, T3, T4: acknowledged early, delivered, the receiver's ACK consumed ---- */
+
+static void test_to_guest(void)
+{
+    World *w = connected(VTCP);
+    g_autofree char *state = flow_text(w, "to-guest", "state");
+
+    g_assert_cmpstr(state, ==, "accelerating");
+    hello_to_guest(w);
+
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "acks-consumed", 1);
+    expect_nothing(w, REMOTE);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 0);
+    g_assert_cmpint(vtcp_stat(w, "early-acked-bytes"), ==, 5);
+    world_free(w);
+}
+
+static void test_to_net(void)
+{
+    World *w = connected(VTCP);
+
+    say(w, GUEST, PORT, ACK | PSH, 1, 1, "hello");
+    hear(w, REMOTE, PORT, ACK, 1, 1, "hello");
+    hear(w, GUEST, PORT, ACK, 1, 6, NULL);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 5);
+
+    say(w, REMOTE, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "acks-consumed", 1);
+    expect_nothing(w, GUEST);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 0);
+    world_free(w);
+}
+
+/* T4: on timeout, again and again with doubled intervals */
+static void retransmit(Side receiver)
+{
+    World *w = connected(VTCP);
+    Side sender = !receiver;
+    int64_t first, second;
+
+    say(w, sender, PORT, ACK | PSH, 1, 1, "hello");
+    hear(w, receiver, PORT, ACK, 1, 1, "hello");
+    hear(w, sender, PORT, ACK, 1, 6, NULL);
+
+    first = step_until(w, receiver, 5000);
+    hear(w, receiver, PORT, ACK, 1, 1, "hello");
+    g_assert_cmpint(first, >=, 200);
+    second = step_until(w, receiver, 10000);
+    hear(w, receiver, PORT, ACK, 1, 1, "hello");
+    g_assert_cmpint(ABS(second - 2 * first), <=, 20);
+    g_assert_cmpint(vtcp_stat(w, "rto-retransmits"), ==, 2);
+
+    say(w, receiver, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    g_assert_cmpint(step_until(w, receiver, 10000), ==, 10000);
+    world_free(w);
+}
+
+static void test_retransmit_to_guest(void)
+{
+    retransmit(GUEST);
+}
+
+static void test_retransmit_to_net(void)
+{
+    retransmit(REMOTE);
+}
+
+/* T4, rule 9: a guest that has not looked at its ring has not lost anything */
+static void test_stalled_guest(void)
+{
+    World *w = world_new(VTCP);
+    uint64_t was;
+
+    guest_start(w, 1ull << VIRTIO_RING_F_EVENT_IDX, 32);
+    g_assert_true(w->features & 1ull << VIRTIO_RING_F_EVENT_IDX);
+    connect_guest(w, PORT);
+    guest_looked(w);
+    hello_to_guest(w);      /* this program has read the ring, the driver says that it has not */
+    was = vtcp_stat(w, "rto-retransmits");
+    g_assert_cmpint(step_until(w, GUEST, 3000), ==, 3000);
+    g_assert_cmpint(vtcp_stat(w, "rto-retransmits"), ==, was);
+    guest_looked(w);
+    g_assert_cmpint(step_until(w, GUEST, 3000), <, 3000);
+    hear(w, GUEST, PORT, ACK, 1, 1, "hello");
+    world_free(w);
+}
+
+/* ---- T9: nothing acknowledged is lost ---- */
+
+/* A guest without receive buffers: everything toward it waits, in order, and the filter
+ * neither goes blind nor lets frames pass one another (rule 12). */
+static void test_guest_does_not_read(void)
+{
+    World *w = world_new(VTCP);
+
+    guest_start(w, 0, 1);
+    say(w, GUEST, PORT, SYN, 0, 0, NULL);
+    hear(w, REMOTE, PORT, SYN, 0, 0, NULL);
+    say(w, REMOTE, PORT, SYN | ACK, 0, 1, NULL);
+    hear(w, GUEST, PORT, SYN | ACK, 0, 1, NULL);
+    say(w, GUEST, PORT, ACK, 1, 1, NULL);
+    hear(w, REMOTE, PORT, ACK, 1, 1, NULL);
+
+    say(w, REMOTE, PORT, ACK | PSH, 1, 1, "one");
+    hear(w, REMOTE, PORT, ACK, 1, 4, NULL);
+    say(w, REMOTE, PORT, ACK | PSH, 4, 1, "two");
+    hear(w, REMOTE, PORT, ACK, 1, 7, NULL);
+    send_marker(w, REMOTE);
+    vtcp_wait_stat(w, "not-tcp", 1);
+    g_assert_false(arrived(w, GUEST));
+    /* the frame in hand is not retransmitted */
+    g_assert_cmpint(step_until(w, GUEST, 5000), ==, 5000);
+    g_assert_cmpint(vtcp_stat(w, "retransmits"), ==, 0);
+
+    guest_post(w, 16);
+    hear(w, GUEST, PORT, ACK, 1, 1, "one");
+    g_assert_true(receive(w, GUEST).marker);
+    hear(w, GUEST, PORT, ACK, 4, 1, "two");
+    say(w, GUEST, PORT, ACK, 1, 7, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    world_free(w);
+}
+
+static void test_stop_cont(void)
+{
+    World *w = connected(VTCP);
+    QDict *stats;
+
+    hello_to_guest(w);
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'stop' }");
+    stats = vtcp_stats(w);
+    g_assert_true(qdict_get_bool(stats, "paused"));
+    qobject_unref(stats);
+    say(w, REMOTE, PORT, ACK | PSH, 6, 1, "dropped");
+    vtcp_wait_stat(w, "paused-drops", 1);
+    g_assert_false(arrived(w, REMOTE));
+
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'cont' }");
+    say(w, REMOTE, PORT, ACK | PSH, 6, 1, "again");
+    hear(w, GUEST, PORT, ACK, 6, 1, "again");
+    hear(w, REMOTE, PORT, ACK, 1, 11, NULL);
+    say(w, GUEST, PORT, ACK, 1, 11, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    world_free(w);
+}
+
+/* The retry limit does not count while a link is down. */
+static void test_link(gconstpointer name)
+{
+    World *w = connected(VTCP ",retry-limit=2000");
+
+    hello_to_guest(w);
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'set_link',"
+                             "  'arguments': { 'name': %s, 'up': false } }",
+                             (const char *)name);
+    qtest_clock_step(w->qts, 60 * NANOSECONDS_PER_SECOND);
+    g_assert_false(arrived(w, GUEST));
+    g_assert_false(arrived(w, REMOTE));
+    g_assert_cmpint(vtcp_stat(w, "flows-reset"), ==, 0);
+
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'set_link',"
+                             "  'arguments': { 'name': %s, 'up': true } }",
+                             (const char *)name);
+    g_assert_cmpint(step_until(w, GUEST, 1900), <, 1900);
+    hear(w, GUEST, PORT, ACK, 1, 1, "hello");
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    world_free(w);
+}
+
+static void test_retry_limit(void)
+{
+    World *w = connected(VTCP ",retry-limit=2000");
+    QDict *event, *data;
+
+    hello_to_guest(w);
+    qtest_clock_step(w->qts, 100 * NANOSECONDS_PER_SECOND);
+    event = qtest_qmp_eventwait_ref(w->qts, "VNX_VTCP_FLOW_RESET");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(data, "filter"), ==, "f0");
+    g_assert_cmpstr(qdict_get_str(data, "guest-address"), ==, "10.0.0.2");
+    g_assert_cmpint(qdict_get_int(data, "guest-port"), ==, PORT);
+    g_assert_cmpstr(qdict_get_str(data, "remote-address"), ==, "10.0.0.1");
+    g_assert_cmpint(qdict_get_int(data, "remote-port"), ==, 2000);
+    g_assert_cmpint(qdict_get_int(data, "suppressed"), ==, 0);
+    qobject_unref(event);
+    g_assert_cmphex(receive(w, REMOTE).flags & RST, ==, RST);
+    g_assert_cmpint(vtcp_stat(w, "flows-reset"), ==, 1);
+    world_free(w);
+}
+
+static void test_object_del(void)
+{
+    World *w = connected(VTCP);
+    QDict *r;
+
+    hello_to_guest(w);
+    r = qtest_qmp_assert_failure_ref(w->qts, "{ 'execute': 'object-del',"
+                                             "  'arguments': { 'id': 'f0' } }");
+    g_assert_nonnull(strstr(qdict_get_str(r, "desc"), "in use"));
+    qobject_unref(r);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 5);
+
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'object-del',"
+                                     "  'arguments': { 'id': 'f0' } }");
+    /* the end hosts go on by themselves, and a new filter leaves them alone */
+    say(w, REMOTE, PORT, ACK | PSH, 6, 1, "more");
+    hear(w, GUEST, PORT, ACK, 6, 1, "more");
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'object-add', 'arguments': {"
+                             "  'qom-type': 'filter-vtcp', 'id': 'f0', 'netdev': 'n0' } }");
+    say(w, GUEST, PORT, ACK, 1, 10, NULL);
+    hear(w, REMOTE, PORT, ACK, 1, 10, NULL);
+    say(w, REMOTE, PORT, ACK | PSH, 10, 1, "passed");
+    hear(w, GUEST, PORT, ACK, 10, 1, "passed");
+    expect_nothing(w, REMOTE);
+    /* ... but not the next connection */
+    connect_guest(w, PORT + 1);
+    say(w, REMOTE, PORT + 1, ACK | PSH, 1, 1, "new");
+    hear(w, GUEST, PORT + 1, ACK, 1, 1, "new");
+    hear(w, REMOTE, PORT + 1, ACK, 1, 4, NULL);
+    world_free(w);
+}
+
+static void test_status(void)
+{
+    World *w = connected(VTCP);
+
+    hello_to_guest(w);
+    set(w, "status", "off");
+    vtcp_wait_status(w, "draining");
+    /* not acknowledged early any more; what was acknowledged is still delivered */
+    say(w, REMOTE, PORT, ACK | PSH, 6, 1, "more");
+    hear(w, GUEST, PORT, ACK, 6, 1, "more");
+    g_assert_cmpint(step_until(w, GUEST, 5000), <, 5000);
+    hear(w, GUEST, PORT, ACK, 1, 1, "hello");
+    g_assert_false(arrived(w, REMOTE));
+    say(w, GUEST, PORT, ACK, 1, 10, NULL);
+    hear(w, REMOTE, PORT, ACK, 1, 10, NULL);
+    vtcp_wait_status(w, "off");
+
+    /* out of the path */
+    say(w, REMOTE, PORT, ACK | PSH, 10, 1, "bare");
+    hear(w, GUEST, PORT, ACK, 10, 1, "bare");
+    say(w, GUEST, PORT, ACK, 1, 14, NULL);
+    hear(w, REMOTE, PORT, ACK, 1, 14, NULL);
+    connect_guest(w, PORT + 1);
+
+    /* connections that lived while it was off are left alone; counters go on */
+    set(w, "status", "on");
+    vtcp_wait_status(w, "on");
+    say(w, REMOTE, PORT, ACK | PSH, 14, 1, "passed");
+    hear(w, GUEST, PORT, ACK, 14, 1, "passed");
+    say(w, REMOTE, PORT + 1, ACK | PSH, 1, 1, "passed");
+    hear(w, GUEST, PORT + 1, ACK, 1, 1, "passed");
+    expect_nothing(w, REMOTE);
+    g_assert_cmpint(vtcp_stat(w, "flows-created"), ==, 1);
+    connect_guest(w, PORT + 2);
+    say(w, REMOTE, PORT + 2, ACK | PSH, 1, 1, "new");
+    hear(w, GUEST, PORT + 2, ACK, 1, 1, "new");
+    hear(w, REMOTE, PORT + 2, ACK, 1, 4, NULL);
+    g_assert_cmpint(vtcp_stat(w, "flows-created"), ==, 2);
+    world_free(w);
+}
+
+/* Switched on again before it had drained: it never left the path. */
+static void test_status_back(void)
+{
+    World *w = connected(VTCP);
+
+    hello_to_guest(w);
+    set(w, "status", "off");
+    vtcp_wait_status(w, "draining");
+    set(w, "status", "on");
+    vtcp_wait_status(w, "on");
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    g_assert_cmpint(vtcp_stat(w, "flows"), ==, 1);
+    world_free(w);
+}
+
+static void test_drain_timeout(void)
+{
+    World *w = connected(VTCP ",drain-timeout=3000");
+    bool rst = false;
+
+    hello_to_guest(w);
+    set(w, "status", "off");
+    vtcp_wait_status(w, "draining");
+    qtest_clock_step(w->qts, 2900LL * SCALE_MS);
+    vtcp_wait_status(w, "draining");
+    g_assert_false(arrived(w, REMOTE));
+    qtest_clock_step(w->qts, 200LL * SCALE_MS);
+    qtest_qmp_eventwait(w->qts, "VNX_VTCP_FLOW_RESET");
+    g_assert_cmphex(receive(w, REMOTE).flags & RST, ==, RST);
+    while (!rst) {
+        rst = receive(w, GUEST).flags & RST;    /* retransmissions come before it */
+    }
+    vtcp_wait_status(w, "off");
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 0);
+    world_free(w);
+}
+
+/* netdev_del does not ask: both sides hear of it. */
+static void test_netdev_del(void)
+{
+    World *w = connected(VTCP);
+
+    hello_to_guest(w);
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'netdev_del',"
+                                     "  'arguments': { 'id': 'n0' } }");
+    qtest_qmp_eventwait(w->qts, "VNX_VTCP_FLOW_RESET");
+    g_assert_cmphex(receive(w, REMOTE).flags & RST, ==, RST);
+    world_free(w);
+}
+
+/* The same while the stand-in for a filter that is switched off is in the path. */
+static void test_netdev_del_draining(void)
+{
+    World *w = connected(VTCP);
+
+    hello_to_guest(w);
+    set(w, "status", "off");
+    vtcp_wait_status(w, "draining");
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'netdev_del',"
+                                     "  'arguments': { 'id': 'n0' } }");
+    g_assert_cmphex(receive(w, REMOTE).flags & RST, ==, RST);
+    world_free(w);
+}
+
+static void test_nic_gone(void)
+{
+    World *w = connected(VTCP);
+
+    hello_to_guest(w);
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'device_del',"
+                                     "  'arguments': { 'id': 'nic0' } }");
+    qtest_outl(w->qts, 0xae08, 1 << 4);     /* ACPI: eject slot 4 */
+    qtest_qmp_eventwait(w->qts, "DEVICE_DELETED");
+    qtest_clock_step(w->qts, NANOSECONDS_PER_SECOND);
+    g_assert_cmphex(receive(w, REMOTE).flags & RST, ==, RST);
+    g_assert_cmpint(vtcp_stat(w, "flows-reset"), ==, 1);
+    world_free(w);
+}
+
+/* ---- U3: a migration never loses acknowledged data ---- */
+
+static char *migrate_to_nowhere(World *w)
+{
+    g_autofree char *status = NULL;
+
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'migrate',"
+                                     "  'arguments': { 'uri': 'exec:cat >/dev/null' } }");
+    for (;;) {
+        QDict *r = qtest_qmp_assert_success_ref(w->qts, "{ 'execute': 'query-migrate' }");
+        const char *desc = qdict_get_try_str(r, "error-desc");
+        char *text = NULL;
+
+        status = g_strdup(qdict_get_str(r, "status"));
+        if (g_str_equal(status, "completed") || g_str_equal(status, "failed")) {
+            text = g_strdup(desc ?: status);
+        }
+        qobject_unref(r);
+        if (text) {
+            return text;
+        }
+        g_clear_pointer(&status, g_free);
+    }
+}
+
+static void test_migration(void)
+{
+    World *w = connected(VTCP);
+    g_autofree char *refused = NULL;
+    g_autofree char *result = NULL;
+
+    hello_to_guest(w);
+    refused = migrate_to_nowhere(w);
+    g_assert_nonnull(strstr(refused, "acknowledged data"));
+    g_assert_nonnull(strstr(refused, "status to off"));
+
+    /* it has failed, and the guest goes on */
+    qtest_qmp_eventwait(w->qts, "RESUME");
+    vtcp_wait_status(w, "on");
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    result = migrate_to_nowhere(w);
+    g_assert_cmpstr(result, ==, "completed");
+    world_free(w);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("/vnx/vtcp/T1-T3-T4/to-guest", test_to_guest);
+    qtest_add_func("/vnx/vtcp/T1-T3-T4/to-net", test_to_net);
+    qtest_add_func("/vnx/vtcp/T4/retransmit-to-guest", test_retransmit_to_guest);
+    qtest_add_func("/vnx/vtcp/T4/retransmit-to-net", test_retransmit_to_net);
+    qtest_add_func("/vnx/vtcp/T4/stalled-guest", test_stalled_guest);
+    qtest_add_func("/vnx/vtcp/T9/guest-does-not-read", test_guest_does_not_read);
+    qtest_add_func("/vnx/vtcp/T9/stop-cont", test_stop_cont);
+    qtest_add_data_func("/vnx/vtcp/T9/link-nic", "nic0", test_link);
+    qtest_add_data_func("/vnx/vtcp/T9/link-netdev", "n0", test_link);
+    qtest_add_func("/vnx/vtcp/T9/retry-limit", test_retry_limit);
+    qtest_add_func("/vnx/vtcp/T9/object-del", test_object_del);
+    qtest_add_func("/vnx/vtcp/T9/status", test_status);
+    qtest_add_func("/vnx/vtcp/T9/status-back", test_status_back);
+    qtest_add_func("/vnx/vtcp/T9/drain-timeout", test_drain_timeout);
+    qtest_add_func("/vnx/vtcp/T9/netdev-del", test_netdev_del);
+    qtest_add_func("/vnx/vtcp/T9/netdev-del-draining", test_netdev_del_draining);
+    qtest_add_func("/vnx/vtcp/T9/nic-gone", test_nic_gone);
+    qtest_add_func("/vnx/vtcp/T9-U3/migration", test_migration);
+    return g_test_run();
+}
