@@ -155,7 +155,7 @@ static void wire_step(World *w, Words *ws)
     g_free(v);
 }
 
-/* "pretend SIDE WHAT N": falsify what the runner noted, to see that its invariants bite. */
+/* "pretend SIDE WHAT N": falsify a note of the runner, to see that its invariants bite. */
 static void pretend_step(World *w, Words *ws)
 {
     static const struct { const char *name; size_t off; } notes[] = {

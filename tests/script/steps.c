@@ -43,7 +43,9 @@ static void complete_seg(World *w, Side from, Seg *s)
         if (!s->tsval.op) {
             int second = (from == NET) != w->mirrored;      /* the script's net */
 
-            s->tsval = (Want) { '=', 1000 * (second + 1) + (w->now_ns - START_NS) / 1000000 };
+            s->tsval = (Want) {
+                '=', 1000 * (second + 1) + (w->now_ns - START_NS) / 1000000
+            };
         }
         if (!s->tsecr.op) {
             s->tsecr = (Want) { '=', me->got_ts ? me->got_tsval : 0 };
@@ -224,8 +226,8 @@ static void pair(World *w, const char *s, int64_t v[2])
 }
 
 /*
- * The third ACK.  It passes unchanged too, unless its window, the first that is scaled, is
- * larger than what vTCP's buffer can take: then S must not get to know it.
+ * The third ACK.  It passes unchanged too, unless its window, the first that is
+ * scaled, is larger than what vTCP's buffer can take: S must not get to know that.
  */
 static void open_ack(World *w, Side a, const Seg *ack)
 {
