@@ -101,6 +101,9 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
         r->r_wnd_max = MAX(r->r_wnd_max, window);
         r->wl1 = p->seq;
         r->wl2 = p->ack;
+        if (r->persisting && seq_gt(r->r_edge, r->nxt)) {
+            r->backoff = 0;                     /* the probing is over */
+        }
     }
     if (seq_gt(p->ack, r->una)) {
         half_ack_advanced(r, p->ack, in_flight);

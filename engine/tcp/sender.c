@@ -117,7 +117,9 @@ void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
         !half_finished(h)) {
         h->rcv_nxt = h->buf_seq = ack;  /* passed on while draining */
     }
-    h->backoff = 0;
+    if (sample || seq_gt(ack, h->recover)) {
+        h->backoff = 0;         /* new data got there: RFC 6298 5.7, RFC 8961 4 (4) */
+    }
     h->progress_ns = v->now;
     if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
         return;
