@@ -545,8 +545,8 @@ static const VMStateDescription vtcp_vmstate_gate = {
 typedef struct VtcpNumber {
     const char *name;
     size_t offset;              /* in VnxVtcpConfig */
-    bool is_size;               /* takes suffixes */
-    bool is_64;                 /* uint64_t; else uint32_t */
+    bool is_size;               /* takes suffixes; else a plain uint32_t */
+    bool is_64;                 /* a size of 64 bits */
     const char *text;
 } VtcpNumber;
 
@@ -598,13 +598,14 @@ static void vtcp_get_number(Object *obj, Visitor *v, const char *name, void *opa
                             Error **errp)
 {
     const VtcpNumber *n = opaque;
-    const void *member = (const uint8_t *)&FILTER_VTCP(obj)->config + n->offset;
-    uint64_t value = n->is_64 ? *(const uint64_t *)member : *(const uint32_t *)member;
+    void *member = (uint8_t *)&FILTER_VTCP(obj)->config + n->offset;
 
     if (n->is_size) {
-        visit_type_size(v, name, &value, errp);
+        uint64_t size = n->is_64 ? *(uint64_t *)member : *(uint32_t *)member;
+
+        visit_type_size(v, name, &size, errp);
     } else {
-        visit_type_uint64(v, name, &value, errp);
+        visit_type_uint32(v, name, member, errp);
     }
 }
 
@@ -615,19 +616,22 @@ static void vtcp_set_number(Object *obj, Visitor *v, const char *name, void *opa
     const VtcpNumber *n = opaque;
     VnxVtcpConfig config = s->config;
     void *member = (uint8_t *)&config + n->offset;
-    uint64_t value;
+    uint64_t size;
 
-    if (!(n->is_size ? visit_type_size(v, name, &value, errp)
-                     : visit_type_uint64(v, name, &value, errp))) {
+    if (!n->is_size) {
+        if (!visit_type_uint32(v, name, member, errp)) {
+            return;
+        }
+    } else if (!visit_type_size(v, name, &size, errp)) {
         return;
-    }
-    if (n->is_64) {
-        *(uint64_t *)member = value;
-    } else if (value > UINT32_MAX) {
-        error_setg(errp, "filter-vtcp: %s %" PRIu64 " is out of range", name, value);
+    } else if (n->is_64) {
+        *(uint64_t *)member = size;
+    } else if (size > UINT32_MAX) {     /* flow-buffer-size */
+        error_setg(errp, "filter-vtcp: %s is %" PRIu64 ", but must be from %u to %u",
+                   name, size, VNX_FLOW_BUFFER_SIZE_MIN, VNX_FLOW_BUFFER_SIZE_MAX);
         return;
     } else {
-        *(uint32_t *)member = value;
+        *(uint32_t *)member = size;
     }
     vtcp_change_config(s, &config, errp);
 }
