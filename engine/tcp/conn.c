@@ -319,9 +319,12 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
             conn_untrack(c, VNX_REASON_OPTIONS);
         }
     } else if (kind == VNX_TCP_ACK && from == c->opener &&
-               c->state == VNX_FLOW_SYN_RECEIVED && p->seq == c->end[from].iss + 1) {
+               c->state == VNX_FLOW_SYN_RECEIVED &&
+               seq_gt(p->seq, c->end[from].iss)) {
+        /* usually the third ACK; where that was lost, any later segment is as good */
         for (unsigned i = 0; i < c->n_synack; i++) {
-            if (p->ack == c->synack[i].iss + 1) {
+            if (p->ack == c->synack[i].iss + 1 &&
+                p->seq - c->end[from].iss - 1 <= c->synack[i].window) {
                 conn_establish(c, i);
                 if (c->state == VNX_FLOW_ESTABLISHED) {
                     /* the SYN-ACK asked for this segment: it goes on */

@@ -40,7 +40,9 @@ static bool segment_acceptable(const VnxConn *c, VnxDir dir, const VnxPacket *p)
         seq_lt(p->ack, r->una - MAX(r->r_wnd_max, 65535u))) {
         return false;
     }
-    if (seq_gt(p->seq, d->adv_edge) ||
+    /* the byte of a window probe counts for its sender, though not for us: an ACK behind
+     * it is good (the allowance of 3.10.7.4 for a zero window) */
+    if (seq_gt(p->seq, d->adv_edge + !p->payload_len) ||
         seq_lt(p->seq, d->una - 1 - MAX(d->r_wnd_max, 65535u))) {
         return false;
     }

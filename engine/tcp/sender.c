@@ -52,7 +52,6 @@ void half_arm(VnxHalf *h)
     }
     if (!outstanding && !waiting) {
         vnx_timer_stop(&h->timer);
-        h->backoff = 0;
         return;
     }
     if (outstanding == h->persisting || !vnx_timer_running(&h->timer)) {
