@@ -27,6 +27,7 @@ typedef struct Side {
     bool fin;
     bool rst;
     int wscale;                 /* -1: none offered */
+    uint32_t isn;
     uint32_t snd_max;           /* beyond the last it has sent */
     uint32_t fin_end;           /* beyond its FIN */
     uint32_t ack;               /* the highest it has sent */
@@ -161,10 +162,9 @@ void sim_check_input(Sim *sim, int dir, const SimFrame *f)
     }
     w = lookup(sim, dir, &t);
     from = &w->side[!dir];
-    if (t.flags & SYN) {
-        from->known = true;
+    if ((t.flags & SYN) && !(from->known && from->isn == t.seq)) {
+        *from = (Side) { .known = true, .isn = t.seq, .wscale = t.wscale };
         from->snd_max = end_of(&t);
-        from->wscale = t.wscale;
     } else if (from->known && !(t.flags & RST) && after(end_of(&t), from->snd_max)) {
         from->snd_max = end_of(&t);
     }

@@ -9,6 +9,9 @@
 #include "link.h"
 #include "vnet.h"
 
+/* A burst of losses is over then, even if there was little to lose. */
+#define BURST_NS (3 * SIM_S)
+
 SimFrame *sim_frame_new(size_t len)
 {
     SimFrame *f = g_malloc(sizeof(*f) + len);
@@ -75,7 +78,7 @@ static void through_channel(SimLink *l, SimFrame *f)
         into_channel(l, f, false);
         return;
     }
-    if (l->burst_left > 0) {
+    if (l->burst_left > 0 && l->clock->now < l->burst_until) {
         l->burst_left--;
         mishap(l, "lost in a burst", f);
         g_free(f);
@@ -83,6 +86,7 @@ static void through_channel(SimLink *l, SimFrame *f)
     }
     if (sim_chance(&l->rng, c->burst)) {
         l->burst_left = sim_int(&l->rng, 1, (int64_t)MAX(1, 2 * c->burst_len - 1)) - 1;
+        l->burst_until = l->clock->now + BURST_NS;
         mishap(l, "lost in a burst", f);
         g_free(f);
         return;

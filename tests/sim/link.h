@@ -60,6 +60,7 @@ struct SimLink {
     SimTimer timer;             /* the serialiser is busy */
     int64_t last_arrival;
     int burst_left;
+    int64_t burst_until;
     unsigned in_channel;
 
     /* Takes over the frame. */

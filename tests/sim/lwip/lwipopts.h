@@ -57,9 +57,9 @@
 #define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT 2
 #define MEMP_NUM_TCP_SEG 0xffff
-/* Patience: no connection is given up while the channel may yet recover.  An enumerator,
- * because lwIP's #if allows 12 (its code bounds the index into the backoff table itself). */
-enum { SIM_PATIENCE = 200 };
+/* Patience: no connection is ever given up (lwIP counts to 255).  An enumerator, because
+ * lwIP's #if allows 12 (its code bounds the index into the backoff table itself). */
+enum { SIM_PATIENCE = 1000 };
 #define TCP_MAXRTX SIM_PATIENCE
 #define TCP_SYNMAXRTX SIM_PATIENCE
 #define TCP_MSL 1000000         /* ms; lwIP forgets unsent data in LAST-ACK after two */
