@@ -418,7 +418,7 @@ static void host_take_ack(Conn *c, unsigned side, const VnxPacket *p, Origin ori
 
 static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p, Origin origin)
 {
-    Host *h = &c->host[side], *peer = &c->host[!side];
+    Host *h = &c->host[side];
 
     if (p->flags & VNX_TCP_RST) {
         h->dead = true;
@@ -442,9 +442,7 @@ static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p, O
     if (p->flags & VNX_TCP_ACK) {
         host_take_ack(c, side, p, origin);
     }
-    if (rel(peer, p->seq) < 1u << 31) {
-        cover_add(&h->got, p->seq, p->payload_len, p->flags & VNX_TCP_FIN);
-    }
+    cover_add(&h->got, p->seq, p->payload_len, p->flags & VNX_TCP_FIN);
 }
 
 static void deliver(World *w, unsigned dir, const struct iovec *iov, unsigned iovcnt,
@@ -665,9 +663,7 @@ static void note_sent(World *w, unsigned c, unsigned side, const Segment *s)
     uint32_t end = s->seq + s->len + !!(s->flags & VNX_TCP_FIN);
 
     raise_to(h, &h->sent_max, end);
-    if (rel(h, s->seq) < 1u << 31) {
-        cover_add(&h->pushed, s->seq, s->len, s->flags & VNX_TCP_FIN);
-    }
+    cover_add(&h->pushed, s->seq, s->len, s->flags & VNX_TCP_FIN);
     if (s->flags & VNX_TCP_ACK) {
         raise_to(peer, &h->ack_max, s->ack);
         raise_to(peer, &h->rcv_edge_max, s->ack + ((uint32_t)s->window << h->wscale));
