@@ -145,8 +145,8 @@ class Qemu:
 class Guest(Qemu):
     """A QEMU that has booted the small guest; peer is the vnx-peer in it.
 
-    net_args: -netdev and -device options; the guest's interfaces are eth0, eth1... in the
-    order of the -device options.
+    net_args: -netdev and -device options.  The guest names its interfaces as their drivers
+    come; name() gives one with a known MAC address the name that the caller wants.
     """
 
     def __init__(self, directory, net_args, netns=None, accel=None, memory_mib=512,
@@ -193,6 +193,11 @@ class Guest(Qemu):
                 raise LabError("the accelerator gave up") from None
             return False
         return True
+
+    def name(self, mac, name):
+        """Rename the interface with this MAC address (lower case)."""
+        self.peer.shell(f"grep -l {mac} /sys/class/net/eth*/address | cut -d/ -f5 | "
+                        f"xargs -I {{}} ip link set {{}} name {name}")
 
     def up(self, interface, *addresses):
         """Give a guest's interface addresses (ADDRESS/LENGTH, either family)."""

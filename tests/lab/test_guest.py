@@ -21,10 +21,10 @@ ON_IT_GOES = 16 * MIB
 
 
 def assert_accelerated(vtcp, size):
-    """Most of `size` bytes were acknowledged early, and the real ACKs kept back."""
+    """Most of `size` bytes were acknowledged early."""
     stats = vtcp.stats()
     assert stats["early-acked-bytes"] > 0.5 * size, stats
-    assert stats["acks-consumed"] > 0, stats
+    return stats
 
 
 def wait_drained(vtcp):
@@ -38,7 +38,8 @@ def test_t1_t3_t4_bulk_over_tap(bed, vtcp_on, seed, direction):
     """T1 T3 T4 T9: 256 MiB through a tap, acknowledged early, all bytes arrive."""
     vtcp = vtcp_on(TAP)
     bed.transfer(TAP, direction, seed, size=256 * MIB).check(timeout=240)
-    assert_accelerated(vtcp, 256 * MIB)
+    stats = assert_accelerated(vtcp, 256 * MIB)
+    assert stats["acks-consumed"] > 0, stats
     wait_drained(vtcp)
 
 

@@ -4,13 +4,13 @@
 GuestBed: a guest with a NIC of every kind, each on a netdev of its own kind, and one
 vnx-peer on the host's side of all of them.  Booted once per session and shared by tests.
 
-    guest eth0  virtio-net  tap, vnet_hdr=on   ---------------------\\
-          eth1  virtio-net  tap, vnet_hdr=off  ----------------------\\
-          eth2  virtio-net  user (slirp)       -----------------------  namespace "host"
-          eth3  vmxnet3     tap                ----------------------/   with vnx-peer
-          eth4  virtio-net  stream  --- QEMU   - hub - tap ---------/
-          eth5  virtio-net  dgram   --- "far", - hub - tap --------/
-          eth6  virtio-net  socket  --- no VM  - hub - tap -------/
+    guest nic0  virtio-net  tap, vnet_hdr=on   ---------------------\\
+          nic1  virtio-net  tap, vnet_hdr=off  ----------------------\\
+          nic2  virtio-net  user (slirp)       -----------------------  namespace "host"
+          nic3  vmxnet3     tap                ----------------------/   with vnx-peer
+          nic4  virtio-net  stream  --- QEMU   - hub - tap ---------/
+          nic5  virtio-net  dgram   --- "far", - hub - tap --------/
+          nic6  virtio-net  socket  --- no VM  - hub - tap -------/
 
 MiddleboxBed: two Linux stacks in namespaces A and B with a QEMU between them that runs no
 machine, only netdevs and their filters; each leg may lead through a relay (relay.c).
@@ -47,7 +47,11 @@ class Nic:
 
     @property
     def interface(self):
-        return f"eth{self.index}"
+        return f"nic{self.index}"
+
+    @property
+    def mac(self):
+        return f"52:54:00:99:00:{self.index:02x}"
 
     def guest_address(self, family=4):
         if self.name == "user":
@@ -208,14 +212,16 @@ class GuestBed:
         net_args = []
         for nic in NICS.values():
             net_args += ["-netdev", backends[nic.name], "-device",
-                         f"{nic.device},netdev={nic.netdev},romfile=,"
-                         f"mac=52:54:00:99:00:{nic.index:02x}"]
+                         f"{nic.device},netdev={nic.netdev},romfile=,mac={nic.mac}"]
         self.guest = Guest(self.directory, net_args, netns=self.netns.name)
         self._owned.append(self.guest)
         self.host = HostPeer("host", self.netns.name)
         self._owned.append(self.host)
 
+        for setting in ("arp_ignore", "rp_filter"):     # see /init
+            self.netns.run("sysctl", "-qw", f"net.ipv4.conf.all.{setting}=1")
         for nic in NICS.values():
+            self.guest.name(nic.mac, nic.interface)
             if nic.name == "user":
                 self.guest.up(nic.interface, f"{nic.guest_address()}/24")
                 continue
