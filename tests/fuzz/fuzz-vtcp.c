@@ -265,7 +265,8 @@ static void exchange(World *w, Input *in, unsigned c, unsigned side)
 #define OPS(X) \
     X(OPEN) X(DATA) X(DATA_LOST) X(RESEND) X(ACK) X(DUPACKS) X(WINDOW) X(FIN) X(KEEPALIVE) \
     X(TIME) X(TIMER) X(RUN) X(BUSY) X(LOSSY) X(STALLED) X(CONFIG) X(ENABLED) X(PAUSED) \
-    X(OFFLOAD) X(VNET_LEN) X(RESET_UNDRAINED) X(RST) X(PAGE) X(EXCHANGE) X(FORGE) X(RAW)
+    X(OFFLOAD) X(VNET_LEN) X(RESET_UNDRAINED) X(RST) X(PAGE) X(EXCHANGE) X(FORGE) X(RAW) \
+    X(ACK_HOLD) X(ACK_LATE)
 
 enum {
 #define X(name) OP_##name,
@@ -291,7 +292,7 @@ static void operation(World *w, Input *in)
     if (w->trace) {
         world_trace(w, "%s conn %u side %u", op_names[op], c, side);
     }
-    if (!conn->open && op >= OP_DATA && op <= OP_KEEPALIVE) {
+    if (!conn->open && ((op >= OP_DATA && op <= OP_KEEPALIVE) || op >= OP_ACK_HOLD)) {
         return;
     }
     switch (op) {
@@ -407,6 +408,12 @@ static void operation(World *w, Input *in)
         break;
     case OP_RAW:
         raw(w, in);
+        break;
+    case OP_ACK_HOLD:
+        world_ack_hold(w, c, side);
+        break;
+    case OP_ACK_LATE:
+        world_ack_late(w, c, side);
         break;
     }
 }

@@ -403,7 +403,7 @@ static void host_take_ack(Conn *c, unsigned side, const VnxPacket *p, Origin ori
             CHECK(peer->got.has_fin && after(peer->got.nxt, peer->got.fin),
                   "FIN acknowledged that was not received");
         }
-        if (!after(h->snd_una, p->ack)) {
+        if (!after(h->snd_una, p->ack) && !c->reordered) {
             CHECK(!after(h->snd_edge, edge), "window moved left by %u",
                   h->snd_edge - edge);
         }
@@ -762,6 +762,7 @@ void world_open(World *w, unsigned c, const Handshake *hs)
     conn->open = false;
     conn->clean = !used && !w->forged;
     conn->wild = used || w->forged;
+    conn->reordered = false;
     conn->ts = hs->ts;
     conn->sack = hs->sack;
     w->lossy[0] = w->lossy[1] = false;
@@ -920,6 +921,25 @@ void world_ack(World *w, unsigned c, unsigned side)
         }
     }
     world_send(w, c, side, &s);
+}
+
+void world_ack_hold(World *w, unsigned c, unsigned side)
+{
+    Host *h = &w->conn[c].host[side];
+
+    h->held = world_segment(w, c, side);
+    h->holds = true;
+}
+
+void world_ack_late(World *w, unsigned c, unsigned side)
+{
+    Host *h = &w->conn[c].host[side];
+
+    if (h->holds && !h->dead) {
+        h->holds = false;
+        w->conn[c].reordered = true;
+        world_send(w, c, side, &h->held);
+    }
 }
 
 void world_window(World *w, unsigned c, unsigned side, uint32_t bytes)

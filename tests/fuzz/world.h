@@ -50,34 +50,6 @@ typedef struct Cover {
     struct { uint32_t start, end; } piece[COVER_MAX];
 } Cover;
 
-typedef struct Host {
-    bool dead;                  /* sent or received an RST */
-    uint32_t mss;               /* of its MSS option */
-    uint8_t wscale;
-    /* as a sender */
-    uint32_t iss, snd_nxt, snd_una, snd_edge;
-    bool fin_sent;
-    uint32_t sent_max;          /* end of the highest segment pushed, forged ones included */
-    Cover pushed;               /* what vTCP could have seen of it */
-    uint32_t ts_now;            /* newest TSval used */
-    /* as a receiver */
-    Cover got;
-    uint32_t rcv_edge;          /* window promised, right edge */
-    uint32_t rcv_edge_max;      /* of all its segments, forged ones included */
-    uint32_t ack_max;           /* likewise its ACK numbers */
-    uint32_t wnd;               /* what it wants to offer now */
-    uint32_t ts_recent;         /* newest TSval delivered */
-} Host;
-
-typedef struct Conn {
-    VnxFlowKey key;
-    bool open;                  /* handshake done through vTCP */
-    bool clean;                 /* only legitimate segments so far */
-    bool wild;                  /* forged SYNs or frames: what was negotiated is unknown */
-    bool ts, sack;              /* negotiated */
-    Host host[2];               /* by side */
-} Conn;
-
 /* A TCP segment to be made into a frame. */
 typedef struct Segment {
     uint32_t seq, ack;
@@ -97,6 +69,37 @@ typedef struct Segment {
     int flip_at;                /* >= 0: XOR flip_with into the frame's byte there */
     uint8_t flip_with;
 } Segment;
+
+typedef struct Host {
+    bool dead;                  /* sent or received an RST */
+    uint32_t mss;               /* of its MSS option */
+    uint8_t wscale;
+    /* as a sender */
+    uint32_t iss, snd_nxt, snd_una, snd_edge;
+    bool fin_sent;
+    uint32_t sent_max;          /* end of the highest segment pushed, forged ones included */
+    Cover pushed;               /* what vTCP could have seen of it */
+    uint32_t ts_now;            /* newest TSval used */
+    /* as a receiver */
+    Cover got;
+    uint32_t rcv_edge;          /* window promised, right edge */
+    uint32_t rcv_edge_max;      /* of all its segments, forged ones included */
+    uint32_t ack_max;           /* likewise its ACK numbers */
+    uint32_t wnd;               /* what it wants to offer now */
+    uint32_t ts_recent;         /* newest TSval delivered */
+    bool holds;
+    Segment held;               /* an ACK that is still under way */
+} Host;
+
+typedef struct Conn {
+    VnxFlowKey key;
+    bool open;                  /* handshake done through vTCP */
+    bool clean;                 /* only legitimate segments so far */
+    bool wild;                  /* forged SYNs or frames: what was negotiated is unknown */
+    bool reordered;             /* an old ACK was overtaken by newer segments */
+    bool ts, sack;              /* negotiated */
+    Host host[2];               /* by side */
+} Conn;
 
 typedef struct World {
     VnxVtcp *v;
@@ -152,6 +155,9 @@ void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t l
 void world_fin(World *w, unsigned c, unsigned side);
 /* A pure ACK with SACK blocks where there are holes. */
 void world_ack(World *w, unsigned c, unsigned side);
+/* An ACK that takes long: made now, sent by world_ack_late(). */
+void world_ack_hold(World *w, unsigned c, unsigned side);
+void world_ack_late(World *w, unsigned c, unsigned side);
 /* What the receiver offers from now on; does not send. */
 void world_window(World *w, unsigned c, unsigned side, uint32_t bytes);
 
