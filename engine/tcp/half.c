@@ -21,7 +21,8 @@ static bool half_transition_ok(VnxHalfState from, VnxHalfState to)
 {
     static const uint8_t allowed[VNX_HALF__MAX] = {
         [VNX_HALF_OBSERVING] = 1 << VNX_HALF_JOINING | 1 << VNX_HALF_ACCELERATING,
-        [VNX_HALF_JOINING] = 1 << VNX_HALF_OBSERVING | 1 << VNX_HALF_ACCELERATING,
+        [VNX_HALF_JOINING] = 1 << VNX_HALF_OBSERVING | 1 << VNX_HALF_ACCELERATING |
+                             1 << VNX_HALF_DRAINING,
         [VNX_HALF_ACCELERATING] = 1 << VNX_HALF_DRAINING | 1 << VNX_HALF_OBSERVING,
         [VNX_HALF_DRAINING] = 1 << VNX_HALF_OBSERVING | 1 << VNX_HALF_JOINING |
                               1 << VNX_HALF_ACCELERATING,
@@ -182,8 +183,7 @@ uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
     uint32_t target = half_target_edge(h);
     uint32_t field = seq_ahead(target, ack) >> shift;
 
-    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
-        half_conn(h)->state == VNX_FLOW_RESET) {
+    if (h->state != VNX_HALF_OBSERVING || half_conn(h)->state == VNX_FLOW_RESET) {
         field = MAX(field, (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift);
     }
     field = MIN(field, UINT16_MAX);
@@ -317,11 +317,15 @@ void half_joined(VnxHalf *h)
 /* Nothing was acknowledged early yet: the copies can go. */
 void half_abort_join(VnxHalf *h)
 {
+    bool promised;
+
     vnx_segbuf_clear(&h->buf, &half_conn(h)->v->pool);
     h->nxt = h->max = h->s_max;
     h->trouble = h->s_max;
-    half_set_state(h, VNX_HALF_OBSERVING, h->reason == VNX_REASON_NONE ?
-                   VNX_REASON_OUT_OF_ORDER : h->reason);
+    promised = seq_lt(h->r_edge, h->adv_edge);
+    h->rcv_nxt = promised ? h->una : h->s_max;
+    half_set_state(h, promised ? VNX_HALF_DRAINING : VNX_HALF_OBSERVING,
+                   h->reason == VNX_REASON_NONE ? VNX_REASON_OUT_OF_ORDER : h->reason);
 }
 
 /* Put bytes of @p behind the buffer.  False: no room. */

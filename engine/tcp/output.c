@@ -283,7 +283,7 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
     unsigned n;
 
     v->stats.payload_passed += p->payload_len;
-    if (acks->state == VNX_HALF_ACCELERATING || acks->state == VNX_HALF_DRAINING ||
+    if (acks->state != VNX_HALF_OBSERVING ||
         (acks->early_acked_bytes && seq_lt(p->ack, ack))) {
         window = half_window(acks, ack, true);
         if (p->ack != ack) {

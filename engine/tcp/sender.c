@@ -39,18 +39,20 @@ int64_t half_rto(const VnxHalf *h)
                        cfg->max_rto_ms * VNX_MS_NS);
 }
 
+/* S's FIN is vTCP's to deliver, and R has not acknowledged it. */
+static bool half_owes_fin(const VnxHalf *h)
+{
+    return h->state == VNX_HALF_ACCELERATING && h->fin_seen && h->fin_seq == h->rcv_nxt &&
+           seq_le(h->una, h->fin_seq);
+}
+
 /* Start the timer that this half needs, if it does not run yet; stop a needless one. */
 void half_arm(VnxHalf *h)
 {
     VnxVtcp *v = half_conn(h)->v;
     bool outstanding = seq_gt(h->nxt, h->una);
-    bool waiting = seq_gt(h->rcv_nxt, h->nxt) || half_fin_to_send(h);
 
-    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
-        vnx_timer_stop(&h->timer);
-        return;
-    }
-    if (!outstanding && !waiting) {
+    if (!half_holds(h) && !half_owes_fin(h)) {
         vnx_timer_stop(&h->timer);
         return;
     }

@@ -21,6 +21,9 @@
  *       │  └────────── any trouble (buffer dropped, nothing owed)        │
  *       └── una >= early and r_edge >= adv_edge ── DRAINING ◀── trouble ─┘
  *
+ * (JOINING may also begin in DRAINING, when all is delivered but an edge is still promised,
+ * and then falls back to it.)
+ *
  * Time is the host's less what it spent paused, in v->now.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
