@@ -202,6 +202,9 @@ static const char *too_much(World *w, Side to, const VnxPacket *p, const Out *o)
     if (!p->vnet.gso_type) {
         return p->payload_len + opts > mss ? "longer than the receiver's MSS" : NULL;
     }
+    if (!(p->vnet.flags & VNX_VNET_F_NEEDS_CSUM)) {
+        return "GSO without a partial checksum";
+    }
     if (!(w->family == 4 ? off->tso4 : off->tso6)) {
         return "GSO toward a side without that offload";
     }

@@ -169,6 +169,35 @@ static void flow_state_step(World *w, Words *ws)
     }
 }
 
+/* "flow NAME == V...": id, age, idle. */
+static void flow_step(World *w, Words *ws)
+{
+    VnxVtcpFlowInfo info;
+    const char *name;
+
+    if (!flow_info(w, &info)) {
+        fail(w, "there is no such flow");
+    }
+    while ((name = word(ws))) {
+        Want want = parse_op(w, ws);
+        const char *value = need_word(w, ws, "a value");
+        int64_t got;
+
+        if (!strcmp(name, "id")) {
+            got = info.id;
+            want.v = parse_number(w, value);
+        } else if (!strcmp(name, "age") || !strcmp(name, "idle")) {
+            got = !strcmp(name, "age") ? info.age_ns : info.idle_ns;
+            want.v = parse_time(w, value);
+        } else {
+            fail(w, "script: a flow has no '%s'", name);
+        }
+        if (!want_ok(want, got)) {
+            fail(w, "%s is %" PRId64, name, got);
+        }
+    }
+}
+
 static void events_step(World *w, Words *ws)
 {
     static const char *const types[] = { "flow-state", "half-state", "retransmit",
@@ -196,6 +225,7 @@ bool step_state(World *w, const char *verb, Words *ws)
     } steps[] = {
         { "stat", stat_step },
         { "half", half_step },
+        { "flow", flow_step },
         { "flow-state", flow_state_step },
         { "events", events_step },
     };

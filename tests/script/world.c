@@ -208,6 +208,61 @@ bool flow_info(World *w, VnxVtcpFlowInfo *info)
     return f.found;
 }
 
+static bool after(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+
+typedef struct Sums {
+    uint64_t undelivered, used, promised;
+    unsigned flows;
+} Sums;
+
+static bool sum_flow(const VnxVtcpFlowInfo *info, void *opaque)
+{
+    Sums *sums = opaque;
+
+    sums->flows++;
+    for (int d = 0; d < 2; d++) {
+        const VnxVtcpHalfInfo *h = &info->half[d];
+        uint32_t known = h->una + h->receiver_window;       /* R's own edge */
+
+        sums->undelivered += h->undelivered;
+        sums->used += h->buffer_used;
+        if (after(h->early, known)) {
+            known = h->early;
+        }
+        if (h->state == VNX_HALF_ACCELERATING &&
+            after(h->early + h->advertised_window, known)) {
+            sums->promised += h->early + h->advertised_window - known;
+        }
+    }
+    return true;
+}
+
+/* Sums over the flows are those of the instance; what is promised is reserved. */
+static void check_accounts(World *w, const VnxVtcpStats *stats)
+{
+    Sums sums = { 0 };
+
+    vnx_vtcp_foreach_flow(w->vtcp, 0, w->now_ns, sum_flow, &sums);
+    if (sums.flows != stats->flows) {
+        fail(w, "invariant: %u flows listed, %u counted", sums.flows, stats->flows);
+    }
+    if (sums.undelivered != stats->undelivered) {
+        fail(w, "invariant: undelivered %" PRIu64 " in flows, %" PRIu64 " counted",
+             sums.undelivered, stats->undelivered);
+    }
+    if (sums.used != stats->buffer_used) {
+        fail(w, "invariant: buffer bytes %" PRIu64 " in flows, %" PRIu64 " counted",
+             sums.used, stats->buffer_used);
+    }
+    if (sums.promised > stats->buffer_reserved) {
+        fail(w, "invariant: %" PRIu64 " bytes promised, %" PRIu64 " reserved",
+             sums.promised, stats->buffer_reserved);
+    }
+}
+
 /* After every call into vTCP. */
 static void settle(World *w)
 {
@@ -227,6 +282,9 @@ static void settle(World *w)
     vnx_vtcp_stats(w->vtcp, &stats);
     if (stats.buffer_used > w->cfg.buffer_size) {
         fail(w, "invariant: %" PRIu64 " buffer bytes, over the cap", stats.buffer_used);
+    }
+    if (stats.flows < 100) {            /* to stay quick */
+        check_accounts(w, &stats);
     }
 }
 
@@ -265,11 +323,6 @@ static unsigned split_frame(World *w, uint8_t *frame, size_t size, struct iovec 
     }
     iov[n++] = (struct iovec) { frame, size };
     return n;
-}
-
-static bool after(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) > 0;
 }
 
 /* What the end hosts know once @s is on its way. */
