@@ -381,6 +381,11 @@ static void check_segment(World *w, unsigned dir, const VnxPacket *p, const uint
         CHECK(rel(r, p->ack) >= 1u << 31 || rel(r, p->ack) <= rel(r, bound),
               "ACK %u beyond what was sent (%u)", p->ack, bound);
     }
+    if (p->flags & VNX_TCP_FIN && c->clean) {
+        CHECK(s->fin_sent && p->seq + p->payload_len + 1 == s->snd_nxt,
+              "FIN at %u, the sender's data end at %u", p->seq + p->payload_len,
+              s->snd_nxt - s->fin_sent);
+    }
     if (p->payload_len && (origin == EMITTED || c->clean)) {
         uint32_t edge = c->clean ? r->rcv_edge : r->rcv_edge_max;
         uint32_t end = p->seq + p->payload_len;
@@ -421,7 +426,7 @@ static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p, O
     Host *h = &c->host[side];
 
     if (p->flags & VNX_TCP_RST) {
-        h->dead = true;
+        h->dead |= p->seq == h->got.nxt || !c->open;    /* RFC 5961 3.2 */
         return;
     }
     if (!c->open || h->dead || p->flags & VNX_TCP_SYN) {
@@ -1086,14 +1091,18 @@ static bool all_arrived(World *w)
 void world_finish(World *w)
 {
     bool all_clean = !w->forged;
+    VnxVtcpConfig patient = w->cfg;
 
+    /* From now on nobody is silent: no connection may be given up. */
+    patient.retry_limit_ms = VNX_RETRY_LIMIT_MAX_MS;
+    world_set_config(w, &patient);
     for (unsigned dir = 0; dir < 2; dir++) {
         w->busy[dir] = w->lossy[dir] = w->stalled[dir] = false;
         vnx_vtcp_writable(w->v, dir);
     }
     world_set_paused(w, false);
     for (unsigned c = 0; c < CONNS; c++) {
-        all_clean &= !w->conn[c].open || w->conn[c].clean;
+        all_clean &= w->conn[c].clean || (!w->conn[c].open && !w->conn[c].wild);
         for (unsigned side = 0; side < 2; side++) {
             world_window(w, c, side, UINT32_MAX);
         }
