@@ -323,6 +323,20 @@ void sim_host_remove(SimHost *h)
     }
 }
 
+void sim_host_force(SimHost *h)
+{
+    if (!h->vtcp) {
+        return;
+    }
+    sim_note(h->sim, "what vTCP has not drained is reset");
+    h->sim->forced = true;
+    vnx_vtcp_set_enabled(h->vtcp, false, host_now(h));
+    vnx_vtcp_reset_undrained(h->vtcp, host_now(h));
+    h->remove_wanted = true;
+    schedule(h);
+    arm(h);
+}
+
 void sim_host_add(SimHost *h)
 {
     const SimScenario *sc = &h->sim->sc;

@@ -150,6 +150,19 @@ static void app_write(SimApp *a)
     }
 }
 
+/* The opener has aborted: the same ports again, while the other end may not know yet. */
+static void reopen(SimConn *c)
+{
+    Sim *sim = c->sim;
+
+    /* Not into the other end's TIME-WAIT: lwIP refuses that until it is over. */
+    if (sim->n_conns < SIM_MAX_CONNS && c->app[!c->opener].opened &&
+        !c->app[0].fin_sent && !c->app[1].fin_sent) {
+        c->successor = &sim->conns[sim->n_conns++];
+        sim_conn_init(c->successor, sim, sim->n_conns - 1, c);
+    }
+}
+
 static void app_pump(SimApp *a)
 {
     const SimStackOps *stack = a->node->stack;
@@ -167,6 +180,9 @@ static void app_pump(SimApp *a)
         stack->abort(a->handle);
         a->conn->may_reset = true;
         app_end(a, true);
+        if (a->node->side == a->conn->opener && sim_chance(&a->rng, a->reuse)) {
+            reopen(a->conn);
+        }
         return;
     }
     if (a->handle && a->tx_done == a->tx_total && !a->fin_sent &&
@@ -244,7 +260,8 @@ static void take_frame(SimNode *n, SimFrame *f)
         g_free(f);
         return;
     }
-    wrong = sim_cut(f, sc->vnet_len, &n->l2_in, offload, sc->mtu, deliver_packet, n);
+    wrong = sim_cut(f, sc->vnet_len, &n->l2_in, offload,
+                    n->side == SIM_GUEST ? sc->guest_mtu : sc->net_mtu, deliver_packet, n);
     if (wrong) {
         sim_trace(n->sim, n->side == SIM_GUEST ? "guest" : "net", f, wrong);
         sim_fail(n->sim, "a frame to the %s is unfit: %s",
@@ -304,9 +321,8 @@ static void open_connection(void *opaque)
         return;
     }
     c->attempts++;
-    a->handle = n->stack->connect(CLIENT_PORT + c->id * MAX_ATTEMPTS + c->attempts,
-                                  SERVER_PORT + c->id, 2 - n->side, c->ip_version,
-                                  c->nagle, a);
+    a->handle = n->stack->connect(c->sport + c->attempts - 1, c->dport, 2 - n->side,
+                                  c->ip_version, c->nagle, a);
     if (!a->handle) {
         sim_fail(c->sim, "connection %u: connect failed", c->id);
     }
@@ -325,6 +341,11 @@ static void accepted(void *user, void *handle)
 {
     SimApp *a = user;
 
+    /* The listener is the first one's; each later life of the ports ends the one before. */
+    while (a->opened && a->conn->successor) {
+        a = &a->conn->successor->app[a->node->side];
+    }
+    a->node->stack->adopt(handle, a);
     if (a->opened) {
         sim_fail(a->node->sim, "connection %u was accepted twice", a->conn->id);
         return;
@@ -392,7 +413,7 @@ static void gone(void *user, SimGone how)
         return;
     }
     if (a->node->side == c->opener && !peer(a)->opened && c->attempts < MAX_ATTEMPTS &&
-        !sim->blackholed) {
+        !sim->blackholed && !sim->forced) {
         /* lwIP gives a half-open connection up after 20 s: the handshake failed */
         sim_note(sim, "connection %u: not accepted, again", c->id);
         a->handle = NULL;
@@ -404,7 +425,7 @@ static void gone(void *user, SimGone how)
     sim_note(sim, "connection %u: the %s's end was %s", c->id,
              a->node->side == SIM_GUEST ? "guest" : "remote",
              how == SIM_GONE_RESET ? "reset" : "given up by its stack");
-    if (!c->may_reset && !sim->blackholed) {
+    if (!c->may_reset && !sim->blackholed && !sim->forced) {
         sim_fail(sim, "connection %u: %s at the %s without cause, %" PRIu64 " of %" PRIu64
                  " bytes sent, %" PRIu64 " of %" PRIu64 " received", c->id,
                  how == SIM_GONE_RESET ? "reset" : "given up",
@@ -430,7 +451,7 @@ void sim_node_abort(SimNode *n, SimConn *c)
 
 /* ---- life ---- */
 
-void sim_conn_init(SimConn *c, Sim *sim, unsigned id)
+void sim_conn_init(SimConn *c, Sim *sim, unsigned id, SimConn *predecessor)
 {
     const SimScenario *sc = &sim->sc;
     char name[32];
@@ -444,6 +465,14 @@ void sim_conn_init(SimConn *c, Sim *sim, unsigned id)
     c->opener = sim_chance(&r, sc->guest_opens) ? SIM_GUEST : SIM_NET;
     c->nagle = sim_chance(&r, sc->nagle);
     c->reset_at = INT64_MAX;
+    c->sport = CLIENT_PORT + id * MAX_ATTEMPTS;
+    c->dport = SERVER_PORT + id;
+    if (predecessor) {
+        c->opener = predecessor->opener;
+        c->ip_version = predecessor->ip_version;
+        c->sport = predecessor->sport + predecessor->attempts - 1;
+        c->dport = predecessor->dport;
+    }
     for (int side = 0; side < 2; side++) {
         SimApp *a = &c->app[side];
 
@@ -471,12 +500,17 @@ void sim_conn_init(SimConn *c, Sim *sim, unsigned id)
     if (sim_chance(&r, sc->abort)) {
         uint64_t bytes = c->app[0].tx_total + c->app[1].tx_total;
 
-        c->app[sim_int(&r, 0, 1)].abort_at = sim_uniform(&r) * bytes;
+        SimApp *a = &c->app[sim_chance(&r, sc->reuse) ? c->opener : sim_int(&r, 0, 1)];
+
+        a->abort_at = sim_uniform(&r) * bytes;
+        a->reuse = sc->reuse;
     }
-    sim->node[!c->opener].stack->listen(SERVER_PORT + id, c->ip_version, c->nagle,
-                                        &c->app[!c->opener]);
+    if (!predecessor) {
+        sim->node[!c->opener].stack->listen(c->dport, c->ip_version, c->nagle,
+                                            &c->app[!c->opener]);
+    }
     c->start = (SimTimer) { .fn = open_connection, .opaque = c };
-    sim_timer_set(&sim->clock, &c->start,
+    sim_timer_set(&sim->clock, &c->start, sim->clock.now +
                   (int64_t)(sim_uniform(&r) * sc->spread_ms * SIM_MS));
 }
 
@@ -487,7 +521,7 @@ void sim_node_init(SimNode *n, Sim *sim, int side, const SimStackOps *stack, Sim
         .seed = sim_mix(sc->seed * 2 + side),
         .isn = side == SIM_GUEST ? sc->guest_isn : sc->net_isn,
         .now_ms = side == SIM_GUEST ? sc->guest_clock : sc->net_clock,
-        .mtu = sc->mtu,
+        .mtu = side == SIM_GUEST ? sc->guest_mtu : sc->net_mtu,
         .host_id = 1 + side,
     };
     SimStackHost host = {

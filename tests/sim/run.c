@@ -73,7 +73,7 @@ static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 
 typedef enum What {
     FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, SWITCH_OFF, SWITCH_ON,
-    REMOVE, ADD, RECONFIGURE, BLACKHOLE
+    REMOVE, ADD, FORCE, RECONFIGURE, BLACKHOLE
 } What;
 
 typedef struct Action {
@@ -116,6 +116,9 @@ static void act(void *opaque)
         if (sim->sc.vtcp) {
             sim_host_add(&sim->host);
         }
+        break;
+    case FORCE:
+        sim_host_force(&sim->host);
         break;
     case RECONFIGURE:
         sim_host_reconfigure(&sim->host);
@@ -167,6 +170,10 @@ static void plan_all(Sim *sim)
     plan(sim, &r, sc->removals, span, REMOVE, ADD);
     for (int i = 0; i < sc->reconfigs; i++) {
         plan_at(sim, RECONFIGURE, sim_uniform(&r) * span * SIM_MS);
+    }
+    if (sc->forced_ms > 0) {
+        plan_at(sim, FORCE, sc->forced_ms * SIM_MS);
+        plan_at(sim, ADD, (sc->forced_ms + 100) * SIM_MS);
     }
     if (sc->blackhole_ms > 0) {
         plan_at(sim, BLACKHOLE, sc->blackhole_ms * SIM_MS);
@@ -310,7 +317,7 @@ static void final_checks(Sim *sim)
                      s.buffer_used, s.buffer_reserved);
         }
     }
-    if (s.flows_reset && !sim->blackholed) {
+    if (s.flows_reset && !sim->blackholed && !sim->forced) {
         sim_fail(sim, "vTCP reset %" PRIu64 " connections without cause", s.flows_reset);
     }
     if (sim->sc.theme == SIM_THEME_CLEAN && sim->payload > 20000 &&
@@ -359,7 +366,7 @@ void sim_run(const SimScenario *sc, bool verbose, SimResult *result)
     sim_host_init(&sim->host, sim);
     sim->n_conns = CLAMP(sc->conns, 1, SIM_MAX_CONNS);
     for (unsigned i = 0; i < sim->n_conns; i++) {
-        sim_conn_init(&sim->conns[i], sim, i);
+        sim_conn_init(&sim->conns[i], sim, i, NULL);
     }
     plan_all(sim);
 
@@ -368,13 +375,14 @@ void sim_run(const SimScenario *sc, bool verbose, SimResult *result)
     } else if (!wait_for(sim, all_over, (sc->heal_s + sc->bound_s) * SIM_S)) {
         report_unfinished(sim);
     }
+    sim->over_at = sim->clock.now;
     if (!sim->failure) {
         final_checks(sim);
     }
 
     *result = (SimResult) {
         .failed = sim->failure != NULL, .payload = sim->payload,
-        .seconds = sim->clock.now / 1e9,
+        .seconds = (sim->over_at ? sim->over_at : sim->clock.now) / 1e9,
     };
     sim_host_stats(&sim->host, &result->stats);
     if (sim->failure) {

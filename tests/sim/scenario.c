@@ -96,7 +96,8 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
                                           : sim_int(r, 0, UINT32_MAX);
     s->net_clock = sim_uniform(r) < 0.3 ? 4294967295.0 - sim_int(r, 0, 5000)
                                         : sim_int(r, 0, UINT32_MAX);
-    s->mtu = ONE_OF(r, 1500, 1500, 1500, 1500, 1280, 9000);
+    s->guest_mtu = ONE_OF(r, 1500, 1500, 1500, 1500, 1280, 9000);
+    s->net_mtu = sim_uniform(r) < 0.6 ? s->guest_mtu : ONE_OF(r, 1500, 1400, 9000);
     s->vlans = ONE_OF(r, 0, 0, 0, 1, 2);
     s->pad = sim_uniform(r) < 0.5;
     s->vnet_len = ONE_OF(r, 0, 0, 10, 12, 12, 20);
@@ -268,6 +269,37 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
     case SIM_THEME_CONFIG:
         s->reconfigs = sim_int(r, 1, 10);
         s->modes = sim_uniform(r) < 0.5;
+        if (sim_uniform(r) < 0.5) {
+            rough(r, net_tx, 0.3);
+            rough(r, net_rx, 0.3);
+        }
+        break;
+    case SIM_THEME_REUSE:
+        s->abort = 0.8;
+        s->reuse = 0.9;
+        s->conns = sim_int(r, 2, 6);
+        s->kbytes = log_between(r, 1, 100);
+        if (sim_uniform(r) < 0.5) {
+            rough(r, net_tx, 0.3);
+            rough(r, net_rx, 0.3);
+        }
+        break;
+    case SIM_THEME_IDLE:
+        s->keepalive = 0.8;
+        s->think = log_between(r, 0.02, 0.3);
+        s->think_ms = log_between(r, 500, 5000);
+        s->kbytes = log_between(r, 1, 200);
+        s->read_stall = 0.5;
+        s->read_stall_ms = log_between(r, 1000, 20000);
+        if (sim_uniform(r) < 0.5) {
+            rough(r, net_tx, 0.5);
+            rough(r, net_rx, 0.5);
+        }
+        break;
+    case SIM_THEME_FORCE:
+        s->forced_ms = log_between(r, 5, 500);
+        s->read_stall = 0.3;
+        s->read_stall_ms = 5000;
         if (sim_uniform(r) < 0.5) {
             rough(r, net_tx, 0.3);
             rough(r, net_rx, 0.3);

@@ -25,7 +25,8 @@ typedef enum SimLinkId {
     X(CLEAN, "clean") X(LOSSY, "lossy") X(BURST, "burst") X(BOTH, "both") \
     X(STALL, "stall") X(PAUSE, "pause") X(TOGGLE, "toggle") X(REMOVE, "remove") \
     X(MEMORY, "memory") X(ABORT, "abort") X(CORRUPT, "corrupt") X(SLOW, "slow") \
-    X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") X(OFFLOAD, "offload")
+    X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") X(OFFLOAD, "offload") \
+    X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force")
 
 typedef enum SimTheme {
 #define SIM_X(name, text) SIM_THEME_##name,
@@ -47,7 +48,8 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(net_isn, "the same") \
     X(guest_clock, "ms; near 2^32: timestamps wrap") \
     X(net_clock, "the same") \
-    X(mtu, "of both legs") \
+    X(guest_mtu, "of the guest's leg") \
+    X(net_mtu, "of the net's leg") \
     X(vlans, "VLAN tags on frames, 0 .. 2") \
     X(pad, "short frames are padded") \
     X(vnet_len, "virtio-net header: 0, 10, 12 or 20") \
@@ -69,6 +71,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(read_stall_ms, "for up to so long") \
     X(slow_reader, "probability that an end reads slowly, a bit every 10 ms") \
     X(abort, "probability that a connection is aborted by an end") \
+    X(reuse, "probability that an end that aborted opens again, from the same port") \
     X(keepalive, "probability that an end sends keepalives") \
     X(guest_freezes, "times the guest is held off the CPU") \
     X(net_freezes, "times the remote host is") \
@@ -78,6 +81,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(clock_stops, "vTCP's clock stands still in a pause") \
     X(toggles, "times vTCP is switched off and on") \
     X(removals, "times it is drained, removed, and later added anew") \
+    X(forced_ms, "then what is not drained is reset, vTCP removed; 0: never") \
     X(reconfigs, "times its configuration changes") \
     X(modes, "these changes touch the mode too") \
     X(actions_ms, "all that happens within this time") \

@@ -64,6 +64,7 @@ typedef struct SimApp {
     int64_t stall_until;
     int64_t think_until;
     int64_t read_next;
+    double reuse;               /* probability of a new life after an abort */
     uint64_t abort_at;          /* bytes sent and received; UINT64_MAX: never */
     SimTimer timer;
 } SimApp;
@@ -75,6 +76,8 @@ struct SimConn {
     int opener;                 /* side */
     bool nagle;
     unsigned attempts;
+    uint16_t sport, dport;
+    SimConn *successor;         /* of the same ports, after an abort */
     bool may_reset;             /* the scenario asked for it, or vTCP had to */
     int64_t reset_at;           /* when an end vanished; INT64_MAX: none did */
     SimApp app[2];
@@ -123,6 +126,8 @@ struct Sim {
     unsigned n_conns;
     uint64_t payload;           /* bytes that reached applications */
     bool blackholed;
+    bool forced;
+    int64_t over_at;
     int64_t last_action;
     char *failure;
     GHashTable *watch;          /* check.c */
@@ -140,7 +145,7 @@ void sim_node_input(SimNode *n, SimFrame *f);
 /* Give up connection @c at this end, with an RST. */
 void sim_node_abort(SimNode *n, SimConn *c);
 void sim_node_destroy(SimNode *n);
-void sim_conn_init(SimConn *c, Sim *sim, unsigned id);
+void sim_conn_init(SimConn *c, Sim *sim, unsigned id, SimConn *predecessor);
 bool sim_conn_over(const SimConn *c);
 
 /* host.c */
@@ -150,6 +155,8 @@ void sim_host_room(SimHost *h, int dir);
 void sim_host_pause(SimHost *h, bool pause);
 void sim_host_enable(SimHost *h, bool enable);
 void sim_host_remove(SimHost *h);
+/* Give up what is not drained, and remove. */
+void sim_host_force(SimHost *h);
 void sim_host_add(SimHost *h);
 void sim_host_reconfigure(SimHost *h);
 /* Counters of all instances, gauges of the present one. */
@@ -173,7 +180,7 @@ typedef struct SimResult {
     bool failed;
     char failure[400];
     uint64_t payload;
-    double seconds;             /* virtual */
+    double seconds;             /* virtual, until the last connection was over */
     VnxVtcpStats stats;
 } SimResult;
 

@@ -294,6 +294,11 @@ static bool stack_shutdown(void *conn)
     return tcp_shutdown(conn, 0, 1) == ERR_OK;
 }
 
+static void stack_adopt(void *conn, void *user)
+{
+    tcp_arg(conn, user);
+}
+
 static void stack_abort(void *conn)
 {
     tcp_arg(conn, NULL);
@@ -366,6 +371,7 @@ const SimStackOps SIM_STACK = {
     .flush = stack_flush,
     .consume = stack_consume,
     .shutdown = stack_shutdown,
+    .adopt = stack_adopt,
     .abort = stack_abort,
     .release = stack_release,
     .keepalive = stack_keepalive,

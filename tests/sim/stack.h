@@ -66,6 +66,8 @@ typedef struct SimStackOps {
     void (*flush)(void *conn);  /* send what was queued */
     void (*consume)(void *conn, size_t len);    /* the application read @len bytes */
     bool (*shutdown)(void *conn);       /* no more data: FIN.  False: try again */
+    /* Callbacks of @conn go to @user from now on. */
+    void (*adopt)(void *conn, void *user);
     void (*abort)(void *conn);  /* RST; gone() is not called */
     void (*release)(void *conn);        /* both ways are closed: forget the handle */
     /* Ask for keepalives after @idle_ms without traffic. */
