@@ -400,6 +400,7 @@ static void host_take_ack(Conn *c, unsigned side, const VnxPacket *p, Origin ori
 {
     Host *h = &c->host[side], *peer = &c->host[!side];
     uint32_t edge = p->ack + ((uint32_t)p->window << peer->wscale);
+    bool newest = after(p->seq, h->wl1) || (p->seq == h->wl1 && !after(h->wl2, p->ack));
 
     if (c->clean && !peer->dead) {
         CHECK(!after(p->ack, h->snd_nxt), "ACK %u of what was not sent (%u)", p->ack,
@@ -408,7 +409,7 @@ static void host_take_ack(Conn *c, unsigned side, const VnxPacket *p, Origin ori
             CHECK(peer->got.has_fin && after(peer->got.nxt, peer->got.fin),
                   "FIN acknowledged that was not received");
         }
-        if (!after(h->snd_una, p->ack) && !c->reordered) {
+        if (newest && !after(h->snd_una, p->ack) && !c->reordered) {
             CHECK(!after(h->snd_edge, edge), "window moved left by %u",
                   h->snd_edge - edge);
         }
@@ -416,8 +417,12 @@ static void host_take_ack(Conn *c, unsigned side, const VnxPacket *p, Origin ori
     if (after(p->ack, h->snd_una) && !after(p->ack, h->snd_nxt)) {
         h->snd_una = p->ack;
     }
-    if (!after(h->snd_una, p->ack) && after(edge, h->snd_edge)) {
-        h->snd_edge = edge;
+    if (newest && !after(h->snd_una, p->ack)) {
+        h->wl1 = p->seq;
+        h->wl2 = p->ack;
+        if (after(edge, h->snd_edge)) {
+            h->snd_edge = edge;
+        }
     }
 }
 
@@ -787,6 +792,8 @@ void world_open(World *w, unsigned c, const Handshake *hs)
         Host *h = &conn->host[side], *peer = &conn->host[!side];
 
         cover_init(&h->got, peer->iss + 1);
+        h->wl1 = peer->iss;
+        h->wl2 = h->iss + 1;
         h->ack_max = peer->iss + 1;
         h->rcv_edge = h->rcv_edge_max = peer->iss + 1 + 65535;
         h->ts_recent = peer->ts_now;

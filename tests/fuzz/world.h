@@ -76,6 +76,7 @@ typedef struct Host {
     uint8_t wscale;
     /* as a sender */
     uint32_t iss, snd_nxt, snd_una, snd_edge;
+    uint32_t wl1, wl2;          /* RFC 9293 3.10.7.4: segment of the last window update */
     bool fin_sent;
     uint32_t sent_max;          /* end of the highest segment pushed, forged ones included */
     Cover pushed;               /* what vTCP could have seen of it */
