@@ -683,6 +683,10 @@ void job_drop(Job *job)
     atomic_store(&job->finishing, true);
     for (unsigned i = 0; i < job->n_conns; i++) {
         if (job->conns[i].fd >= 0) {
+            /* A close that waits for nothing: the other end is told by RST at once. */
+            const struct linger none = { .l_onoff = 1 };
+
+            setsockopt(job->conns[i].fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
             shutdown(job->conns[i].fd, SHUT_RDWR);
         }
     }

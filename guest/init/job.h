@@ -49,7 +49,7 @@ void job_pause(Job *job, bool paused);
 /* Calls @emit with one line per connection that was made so far. */
 void job_results(Job *job, void (*emit)(void *opaque, const char *line), void *opaque);
 
-/* Shuts every connection down, waits for the threads, frees the job. */
+/* Resets what connections are open, waits for the threads, frees the job. */
 void job_drop(Job *job);
 
 #endif
