@@ -449,7 +449,11 @@ static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p, O
     } else {
         CHECK(!c->clean || !c->ts, "no timestamps where they were negotiated");
     }
-    if (p->flags & VNX_TCP_ACK) {
+    /* What is wholly old is not acceptable: its ACK and window do not count (RFC 9293
+     * 3.10.7.4). */
+    if (p->flags & VNX_TCP_ACK &&
+        (p->payload_len || p->flags & VNX_TCP_FIN ?
+         after(p->seq + vnx_packet_seq_len(p), h->got.nxt) : !after(h->got.nxt, p->seq))) {
         host_take_ack(c, side, p, origin);
     }
     cover_add(&h->got, p->seq, p->payload_len, p->flags & VNX_TCP_FIN);
