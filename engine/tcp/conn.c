@@ -17,8 +17,6 @@
 
 #include "engine/tcp/vtcp-private.h"
 
-/* Smaller values would cost more headers than payload. */
-#define MSS_MIN 48
 
 #define OPTIONS_UNFIT (VNX_OPT_MD5 | VNX_OPT_AO | VNX_OPT_MPTCP | VNX_OPT_FASTOPEN | \
                        VNX_OPT_ACCECN | VNX_OPT_UNKNOWN | VNX_OPT_MALFORMED)
@@ -188,7 +186,7 @@ static uint16_t syn_mss(const VnxPacket *p)
     if (p->options & VNX_OPT_MSS && p->mss) {
         mss = p->mss;
     }
-    return MAX(mss, MSS_MIN);
+    return MAX(mss, VNX_MSS_MIN);
 }
 
 /* A SYN without ACK from end[!dir]; the connection is new or starts over. */

@@ -111,12 +111,22 @@ static bool half_reason_transient(VnxReason reason)
     }
 }
 
+/* Congestion control as for a new connection. */
+void half_start_cc(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+
+    vnx_cc_start(&h->cc, h->dir == VNX_TO_NET ? v->cc_net : v->cc_guest, half_mss(h),
+                 v->cfg.initial_window * half_mss(h), v->now);
+}
+
 /* The handshake is complete and all of it is acknowledged. */
 void half_establish(VnxHalf *h)
 {
     VnxReason no = half_forbidden(h);
 
     half_start_buffer(h, h->una);
+    half_start_cc(h);
     h->recover = h->una;
     if (no == VNX_REASON_NONE) {
         half_joined(h);
@@ -298,8 +308,7 @@ void half_joined(VnxHalf *h)
     uint32_t flight = seq_ahead(h->max, h->una);
 
     half_set_state(h, VNX_HALF_ACCELERATING, VNX_REASON_NONE);
-    vnx_cc_start(&h->cc, h->dir == VNX_TO_NET ? c->v->cc_net : c->v->cc_guest,
-                 half_mss(h), c->v->cfg.initial_window * half_mss(h), c->v->now);
+    half_start_cc(h);
     if (h->cc.cwnd < flight) {  /* already under way, at S's pace */
         h->cc.cwnd = flight;
     }

@@ -58,6 +58,8 @@ typedef enum VnxAge {
 /* RFC 9293 3.7.1: the MSS of an end that announced none; every path carries it */
 #define VNX_MSS_DEFAULT_IP4 536
 #define VNX_MSS_DEFAULT_IP6 1220
+/* An announced MSS below this would cost more headers than payload; it counts as this. */
+#define VNX_MSS_MIN 48
 
 /* iovec entries of an emitted frame: header + the chunks of 64 KiB. */
 #define VNX_EMIT_IOV 24
@@ -245,6 +247,7 @@ void conn_event(VnxConn *c, VnxVtcpEvent *ev);
 /* half.c: the state machine of a half, windows and memory toward S */
 void half_init(VnxHalf *h, VnxDir dir);
 void half_establish(VnxHalf *h);
+void half_start_cc(VnxHalf *h);
 void half_leave(VnxHalf *h, VnxReason reason);
 void half_check_drained(VnxHalf *h);
 bool half_try_join(VnxHalf *h, const VnxPacket *p);

@@ -134,7 +134,10 @@ void vnx_vtcp_config_init(VnxVtcpConfig *cfg);
 bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err);
 #define VNX_VTCP_ERROR (vnx_vtcp_error_quark())
 GQuark vnx_vtcp_error_quark(void);
-typedef enum { VNX_VTCP_ERROR_RANGE } VnxVtcpErrorCode;
+typedef enum {
+    VNX_VTCP_ERROR_RANGE,       /* a configuration member is out of its range */
+    VNX_VTCP_ERROR_STATE,       /* saved state cannot be loaded */
+} VnxVtcpErrorCode;
 
 /* Counters of an instance: listed once, everything else is generated from here.
  * X(C name, QMP name, meaning) */
@@ -309,6 +312,21 @@ void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns);
 bool vnx_vtcp_drained(const VnxVtcp *v);
 /* Give up every flow that is not drained: RST to both sides, counted. */
 void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns);
+
+/*
+ * All established flows, with what they owe, as bytes for a migration stream or a
+ * snapshot.  The instance should be paused, and goes on from there if it is resumed.
+ * Never fails; the caller frees it.
+ */
+GByteArray *vnx_vtcp_save(VnxVtcp *v, int64_t now_ns);
+/*
+ * Take over what vnx_vtcp_save() gave, into an instance without flows.  Limits smaller than those
+ * at the origin lose nothing: what is owed is kept, new promises wait.
+ * Returns false, with @err set (VNX_VTCP_ERROR_STATE) and no flow loaded, if
+ * @data is malformed in any way.
+ */
+bool vnx_vtcp_load(VnxVtcp *v, const uint8_t *data, size_t size, int64_t now_ns,
+                   GError **err);
 
 void vnx_vtcp_stats(const VnxVtcp *v, VnxVtcpStats *stats);
 /*
