@@ -1034,13 +1034,15 @@ static bool add_owed(const VnxVtcpFlowInfo *info, void *opaque)
     Owed *owed = opaque;
     Conn *c = find_conn(owed->w, &info->key);
 
-    if (c && c->clean) {
-        owed->bytes += info->half[0].undelivered + info->half[1].undelivered;
+    for (unsigned dir = 0; dir < 2; dir++) {
+        if (c && c->clean && !c->host[dir].dead) {
+            owed->bytes += info->half[dir].undelivered;
+        }
     }
     return true;
 }
 
-/* What vTCP owes to honest hosts.  Forged segments can close a window for good. */
+/* What vTCP owes to honest hosts that live.  Forged segments can close a window for good. */
 static uint64_t undelivered(World *w)
 {
     Owed owed = { .w = w };
@@ -1113,7 +1115,10 @@ void world_finish(World *w)
     }
     world_set_paused(w, false);
     for (unsigned c = 0; c < CONNS; c++) {
-        all_clean &= w->conn[c].clean || (!w->conn[c].open && !w->conn[c].wild);
+        Conn *conn = &w->conn[c];
+
+        all_clean &= conn->clean ? !conn->host[0].dead && !conn->host[1].dead
+                                 : !conn->open && !conn->wild;
         for (unsigned side = 0; side < 2; side++) {
             world_window(w, c, side, UINT32_MAX);
         }
