@@ -83,14 +83,15 @@ World *world_new_tap(const char *args)
     /* Only our packet socket speaks here: no IPv6 neighbour discovery. */
     wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
     g_assert_cmpint(wire, >=, 0);
+    g_assert_cmpint(setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), ==, 0);
+    ifr.ifr_flags = IFF_UP | IFF_NOARP;
+    g_assert_cmpint(ioctl(wire, SIOCSIFFLAGS, &ifr), ==, 0);
     g_assert_cmpint(ioctl(wire, SIOCGIFINDEX, &ifr), ==, 0);
     addr.sll_ifindex = ifr.ifr_ifindex;
     addr.sll_protocol = htons(ETH_P_ALL);
     g_assert_cmpint(bind(wire, (void *)&addr, sizeof(addr)), ==, 0);
     g_assert_cmpint(setsockopt(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)),
                     ==, 0);
-    ifr.ifr_flags = IFF_UP | IFF_NOARP;
-    g_assert_cmpint(ioctl(wire, SIOCSIFFLAGS, &ifr), ==, 0);
 
     netdev = g_strdup_printf("tap,id=n0,fd=%d", tap);
     w = start(wire, true, netdev, args);
@@ -203,7 +204,12 @@ static void transmit(World *w, Side from, const uint8_t *frame, size_t len)
     int64_t limit = g_get_monotonic_time() + LIMIT_US;
 
     if (from == REMOTE) {
-        g_assert_cmpint(send(w->wire, frame, len, 0), ==, len);
+        struct iovec iov[] = {
+            { (void *)&hdr, w->tap ? sizeof(struct virtio_net_hdr) : 0 },
+            { (void *)frame, len },
+        };
+
+        g_assert_cmpint(writev(w->wire, iov, 2), ==, iov[0].iov_len + len);
         return;
     }
     qtest_memwrite(w->qts, w->tx_mem, &hdr, w->guest_hdr_len);
@@ -269,18 +275,21 @@ bool arrived(World *w, Side at)
     return at == GUEST ? used_idx(w, w->rx) != w->rx_seen : poll(&p, 1, 0) == 1;
 }
 
-/* The next frame, without virtio-net header, into w->frame. */
-static size_t take(World *w, Side at, struct virtio_net_hdr *vnet)
+size_t take(World *w, Side at, struct virtio_net_hdr *vnet)
 {
     int64_t limit = g_get_monotonic_time() + LIMIT_US;
     uint64_t elem;
     uint32_t id, len;
 
     if (at == REMOTE) {
-        ssize_t n = recv(w->wire, w->frame, sizeof(w->frame), 0);
+        struct iovec iov[] = {
+            { vnet, w->tap ? sizeof(*vnet) : 0 },
+            { w->frame, sizeof(w->frame) },
+        };
+        ssize_t n = readv(w->wire, iov, 2);
 
-        g_assert_cmpint(n, >=, 14);
-        return n;
+        g_assert_cmpint(n, >=, iov[0].iov_len + 14);
+        return n - iov[0].iov_len;
     }
     while (!arrived(w, GUEST)) {
         g_assert_cmpint(g_get_monotonic_time(), <, limit);

@@ -45,7 +45,7 @@ typedef struct Segment {
     const uint8_t *payload;
     size_t len;
     bool marker;                /* received only: not TCP but a marker */
-    struct virtio_net_hdr vnet; /* received by the guest only */
+    struct virtio_net_hdr vnet; /* received only; zero on a datagram wire */
 } Segment;
 
 typedef struct World {
@@ -83,6 +83,8 @@ void guest_post(World *w, unsigned buffers);
 void guest_looked(World *w);
 
 /* ---- frames ---- */
+/* The next frame at @at, without its virtio-net header, to w->frame; its length. */
+size_t take(World *w, Side at, struct virtio_net_hdr *vnet);
 void send_segment(World *w, Side from, Segment s);
 void send_marker(World *w, Side from);
 /* The next frame that arrives at @at; payload is borrowed until the next call. */
