@@ -30,9 +30,9 @@
  * that switching on again starts with a new engine.  object-del is refused as
  * long as the engine is not drained; netdev_del does not ask, then connections are reset.
  *
- * Migration: nothing is migrated.  When one begins the engine drains.  A section that is
- * needed only while it is not drained, and then refuses to be saved, makes
- * a migration or savevm fail that would lose acknowledged data.
+ * Migration: the engine's flows travel with what they owe (vnx_vtcp_save()).  When one
+ * begins the engine drains, so that this is little.  After a migration the
+ * connections live on at the destination: the source says no more to them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -40,6 +40,8 @@
 #include "qemu/osdep.h"
 #include "filter-vtcp.h"
 #include "migration/vmstate.h"
+#include "hw/vmstate-if.h"
+#include "net/eth.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-vnx-object.h"
 #include "qapi/visitor.h"
@@ -53,8 +55,12 @@
 #include "system/runstate.h"
 #include "trace.h"
 
+/* Pieces of a frame so short that it has to be padded: headers and less than 7 bytes. */
+#define VTCP_PAD_IOV 8
 /* Frames that arrive while the engine is busy. */
 #define DEFERRED_BYTES_MAX (4u << 20)
+/* Nobody sends more state than this; a stream that says so is not ours. */
+#define VTCP_STATE_MAX INT32_MAX
 /* Nobody tells a filter that a link is up again. */
 #define LINK_POLL_NS (100 * SCALE_MS)
 
@@ -87,10 +93,21 @@ static NetFilterState *vtcp_place(FilterVtcp *s)
 static bool vtcp_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
                       size_t size)
 {
+    static uint8_t zeros[ETH_ZLEN];
     FilterVtcp *s = opaque;
     VnxOutlet *o = &s->out[dir];
+    struct iovec padded[VTCP_PAD_IOV + 1];
     bool taken = true;
 
+    /* backends pad for NICs that want it; so must who stands in for one */
+    if (dir == VNX_TO_GUEST && size < ETH_ZLEN && iovcnt <= VTCP_PAD_IOV &&
+        net_peer_needs_padding(NETFILTER(s)->netdev)) {
+        memcpy(padded, iov, iovcnt * sizeof(*iov));
+        padded[iovcnt] = (struct iovec) { zeros, ETH_ZLEN - size };
+        iov = padded;
+        iovcnt++;
+        size = ETH_ZLEN;
+    }
     if (s->closing || !NETFILTER(s)->netdev->peer) {
         vnx_outlet_send_last(o, vtcp_place(s), iov, iovcnt);
     } else if (vnx_outlet_blocked(o)) {
@@ -510,35 +527,105 @@ static int vtcp_migration_event(NotifierWithReturn *notifier, MigrationEvent *e,
     return 0;
 }
 
-static bool vtcp_undrained(void *opaque)
+/* With the engine bypassed there is nothing to tell. */
+static bool vtcp_state_needed(void *opaque)
 {
     FilterVtcp *s = opaque;
 
-    return !vnx_vtcp_drained(s->vtcp);
+    return !s->bypassed;
 }
 
-static int vtcp_refuse_to_save(void *opaque)
+static void vtcp_free_state(FilterVtcp *s)
+{
+    g_clear_pointer(&s->state, g_free);
+    s->state_size = 0;
+}
+
+static int vtcp_pre_save(void *opaque)
+{
+    FilterVtcp *s = opaque;
+    GByteArray *bytes;
+
+    vtcp_service(s);                    /* the engine knows that the VM stands still */
+    bytes = vnx_vtcp_save(s->vtcp, vtcp_now());
+    if (bytes->len > VTCP_STATE_MAX) {
+        error_report("filter-vtcp '%s' has %u bytes of state, more than can be saved: set "
+                     "its status to off, and try again when query-vnx-vtcp-stats says "
+                     "that it is drained", s->id, bytes->len);
+        g_byte_array_free(bytes, TRUE);
+        return -EFBIG;
+    }
+    vtcp_free_state(s);
+    s->state_size = bytes->len;
+    s->state = g_byte_array_free(bytes, FALSE);
+    return 0;
+}
+
+static int vtcp_post_save(void *opaque)
+{
+    vtcp_free_state(opaque);
+    return 0;
+}
+
+static int vtcp_pre_load(void *opaque)
+{
+    vtcp_free_state(opaque);
+    return 0;
+}
+
+static bool vtcp_state_size_ok(void *opaque, int version_id)
 {
     FilterVtcp *s = opaque;
 
-    error_report("filter-vtcp '%s' holds data that it has acknowledged and not delivered: "
-                 "set its status to off, and save or migrate again when "
-                 "query-vnx-vtcp-stats says that it is drained", s->id);
-    return -EBUSY;
+    return s->state_size <= VTCP_STATE_MAX;
 }
 
-/* Never in a stream: see the top of this file.  The name is what the error says. */
-static const VMStateDescription vtcp_vmstate_gate = {
-    .name = "filter-vtcp (it holds acknowledged data that is not delivered: set its "
-            "status to off, and try again when query-vnx-vtcp-stats says drained)",
+/* Into an engine of its own: what this one knew is of another past. */
+static int vtcp_post_load(void *opaque, int version_id)
+{
+    FilterVtcp *s = opaque;
+    g_autoptr(GError) err = NULL;
+    int64_t now = vtcp_now();
+    bool ok;
+
+    vtcp_replace_engine(s);
+    vnx_vtcp_set_paused(s->vtcp, true, now);    /* until the run state handler's call */
+    s->paused = true;
+    ok = vnx_vtcp_load(s->vtcp, s->state, s->state_size, now, &err);
+    vtcp_free_state(s);
+    if (!ok) {
+        error_report("filter-vtcp '%s': %s", s->id, err->message);
+        return -EINVAL;
+    }
+    if (!NETFILTER(s)->on && !vnx_vtcp_drained(s->vtcp)) {
+        error_report("filter-vtcp '%s' is off, but gets data that it would have to deliver: "
+                     "switch it on at the destination", s->id);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static const VMStateDescription vtcp_vmstate = {
+    .name = "filter-vtcp",
     .version_id = 1,
     .minimum_version_id = 1,
-    .needed = vtcp_undrained,
-    .pre_save = vtcp_refuse_to_save,
+    .needed = vtcp_state_needed,
+    .pre_save = vtcp_pre_save,
+    .post_save = vtcp_post_save,
+    .pre_load = vtcp_pre_load,
+    .post_load = vtcp_post_load,
     .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(state_size, FilterVtcp),
+        VMSTATE_VALIDATE("state_size", vtcp_state_size_ok),
+        VMSTATE_VBUFFER_ALLOC_UINT32(state, FilterVtcp, 1, NULL, state_size),
         VMSTATE_END_OF_LIST()
     },
 };
+
+static char *vtcp_vmstate_id(VMStateIf *obj)
+{
+    return g_strdup_printf("filter-vtcp/%s", FILTER_VTCP(obj)->id);
+}
 
 /* ---- Properties ---- */
 
@@ -722,7 +809,7 @@ static void filter_vtcp_setup(NetFilterState *nf, Error **errp)
                               vtcp_timer, s);
     s->run_state = qemu_add_vm_change_state_handler(vtcp_run_state, s);
     migration_add_notifier(&s->migration, vtcp_migration_event);
-    vmstate_register_any(NULL, &vtcp_vmstate_gate, s);
+    vmstate_register_any(VMSTATE_IF(s), &vtcp_vmstate, s);
 }
 
 static void filter_vtcp_cleanup(NetFilterState *nf)
@@ -733,12 +820,13 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
     if (!s->vtcp) {
         return;
     }
-    vmstate_unregister(NULL, &vtcp_vmstate_gate, s);
+    vmstate_unregister(VMSTATE_IF(s), &vtcp_vmstate, s);
+    vtcp_free_state(s);
     migration_remove_notifier(&s->migration);
     qemu_del_vm_change_state_handler(s->run_state);
 
     /* Only when the netdev is going away, or QEMU: object-del waits. */
-    if (!vnx_vtcp_drained(s->vtcp)) {
+    if (!vnx_vtcp_drained(s->vtcp) && !runstate_check(RUN_STATE_POSTMIGRATE)) {
         int64_t now = vtcp_now();
 
         s->busy = s->closing = true;
@@ -779,8 +867,10 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
 {
     NetFilterClass *nfc = NETFILTER_CLASS(oc);
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+    VMStateIfClass *vc = VMSTATE_IF_CLASS(oc);
 
     vtcp_qmp_check_enums();
+    vc->get_id = vtcp_vmstate_id;
     nfc->setup = filter_vtcp_setup;
     nfc->cleanup = filter_vtcp_cleanup;
     nfc->status_changed = filter_vtcp_status_changed;
@@ -823,6 +913,10 @@ static const TypeInfo filter_vtcp_types[] = {
         .instance_size = sizeof(FilterVtcp),
         .instance_init = filter_vtcp_init,
         .class_init = filter_vtcp_class_init,
+        .interfaces = (InterfaceInfo[]) {
+            { TYPE_VMSTATE_IF },
+            { }
+        },
     }, {
         .name = TYPE_FILTER_VTCP_DRAIN,
         .parent = TYPE_NETFILTER,

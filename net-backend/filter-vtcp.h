@@ -65,6 +65,8 @@ struct FilterVtcp {
     uint32_t drain_timeout_ms;      /* 0: none */
     int64_t drain_deadline;         /* INT64_MAX: none */
 
+    uint8_t *state;                 /* while it is saved or loaded */
+    uint32_t state_size;
     VMChangeStateEntry *run_state;
     NotifierWithReturn migration;
 
