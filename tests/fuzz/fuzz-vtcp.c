@@ -266,7 +266,7 @@ static void exchange(World *w, Input *in, unsigned c, unsigned side)
     X(OPEN) X(DATA) X(DATA_LOST) X(RESEND) X(ACK) X(DUPACKS) X(WINDOW) X(FIN) X(KEEPALIVE) \
     X(TIME) X(TIMER) X(RUN) X(BUSY) X(LOSSY) X(STALLED) X(CONFIG) X(ENABLED) X(PAUSED) \
     X(OFFLOAD) X(VNET_LEN) X(RESET_UNDRAINED) X(RST) X(PAGE) X(EXCHANGE) X(FORGE) X(RAW) \
-    X(ACK_HOLD) X(ACK_LATE)
+    X(ACK_HOLD) X(ACK_LATE) X(MIGRATE) X(LOAD_BENT)
 
 enum {
 #define X(name) OP_##name,
@@ -292,7 +292,8 @@ static void operation(World *w, Input *in)
     if (w->trace) {
         world_trace(w, "%s conn %u side %u", op_names[op], c, side);
     }
-    if (!conn->open && ((op >= OP_DATA && op <= OP_KEEPALIVE) || op >= OP_ACK_HOLD)) {
+    if (!conn->open && ((op >= OP_DATA && op <= OP_KEEPALIVE) || op == OP_ACK_HOLD ||
+                        op == OP_ACK_LATE)) {
         return;
     }
     switch (op) {
@@ -369,9 +370,7 @@ static void operation(World *w, Input *in)
         break;
     }
     case OP_ENABLED:
-        w->calls++;
-        vnx_vtcp_set_enabled(w->v, b & 16, w->now);
-        w->calls--;
+        world_set_enabled(w, b & 16);
         break;
     case OP_PAUSED:
         world_set_paused(w, b & 16);
@@ -415,6 +414,15 @@ static void operation(World *w, Input *in)
     case OP_ACK_LATE:
         world_ack_late(w, c, side);
         break;
+    case OP_MIGRATE:
+        world_migrate(w);
+        break;
+    case OP_LOAD_BENT: {
+        uint32_t at = u16(in);
+
+        world_load_bent(w, at, u8(in));
+        break;
+    }
     }
 }
 

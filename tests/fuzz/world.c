@@ -564,6 +564,8 @@ void world_init(World *w, const VnxVtcpConfig *cfg, uint8_t vnet_len, const uint
     w->buffer_size_max = cfg->buffer_size;
     w->flow_buffer_max = cfg->flow_buffer_size;
     w->flows_max = cfg->max_flows;
+    w->enabled = true;
+    memcpy(w->seed, seed, sizeof(w->seed));
     w->v = vnx_vtcp_new(cfg, &world_ops, w, seed);
     for (unsigned dir = 0; dir < 2; dir++) {
         world_set_offload(w, dir, (VnxOffload) { .vnet_len = vnet_len });
@@ -620,6 +622,97 @@ void world_set_paused(World *w, bool paused)
     vnx_vtcp_set_paused(w->v, paused, w->now);
     w->calls--;
     w->paused = paused;
+}
+
+void world_set_enabled(World *w, bool enabled)
+{
+    w->enabled = enabled;
+    w->calls++;
+    vnx_vtcp_set_enabled(w->v, enabled, w->now);
+    w->calls--;
+}
+
+void world_migrate(World *w)
+{
+    bool paused = w->paused;
+    uint64_t owed;
+    VnxVtcpStats stats;
+    GByteArray *state;
+    GError *err = NULL;
+
+    world_set_paused(w, true);
+    vnx_vtcp_stats(w->v, &stats);
+    owed = stats.undelivered;
+    w->calls++;
+    state = vnx_vtcp_save(w->v, w->now);
+    vnx_vtcp_free(w->v);
+    w->v = vnx_vtcp_new(&w->cfg, &world_ops, w, w->seed);
+    w->calls--;
+    for (unsigned dir = 0; dir < 2; dir++) {
+        vnx_vtcp_set_offload(w->v, dir, &w->offload[dir]);
+    }
+    w->paused = false;
+    world_set_paused(w, true);
+    w->calls++;
+    CHECK(vnx_vtcp_load(w->v, state->data, state->len, w->now, &err), "%s", err->message);
+    w->calls--;
+    g_byte_array_unref(state);
+    vnx_vtcp_stats(w->v, &stats);
+    CHECK(stats.undelivered == owed, "%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+          " owed bytes arrived", stats.undelivered, owed);
+    world_set_enabled(w, w->enabled);
+    world_set_paused(w, paused);
+}
+
+static bool swallow_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
+                         size_t size)
+{
+    return true;
+}
+
+static void swallow_forward(void *opaque, VnxDir dir, const struct iovec *iov,
+                            unsigned iovcnt, size_t size)
+{
+}
+
+void world_load_bent(World *w, uint32_t at, uint8_t with)
+{
+    static const VnxVtcpOps ops = { .emit = swallow_emit, .forward = swallow_forward };
+    GByteArray *state = vnx_vtcp_save(w->v, w->now);
+    VnxVtcp *v = vnx_vtcp_new(&w->cfg, &ops, NULL, w->seed);
+    uint8_t *exact;
+    GError *err = NULL;
+    VnxVtcpStats stats;
+    size_t size = with ? state->len : at % (state->len + 1);    /* 0: cut it off */
+    bool loaded;
+
+    exact = g_memdup2(state->data, size);
+    if (with && size) {
+        exact[at % size] ^= with;
+    }
+    loaded = vnx_vtcp_load(v, exact, size, w->now, &err);
+    CHECK(loaded == !err, "error and result differ");
+    vnx_vtcp_stats(v, &stats);
+    CHECK(loaded || !stats.flows, "%u flows of a malformed state", stats.flows);
+    for (unsigned i = 0; loaded && i < 8; i++) {
+        uint8_t *frame = g_malloc(MAX_FRAME);
+        struct iovec iov = { .iov_base = frame };
+        unsigned c = i / 2 % CONNS;
+
+        if (w->conn[c].open) {
+            Segment s = world_segment(w, c, i % 2);
+
+            s.len = 10 * i;
+            iov.iov_len = make_frame(w, c, i % 2, &s, frame);
+            vnx_vtcp_push(v, !(i % 2), &iov, 1, w->vnet_len, w->now + i * 1000 * MS);
+        }
+        vnx_vtcp_run(v, w->now + i * 1000 * MS);
+        g_free(frame);
+    }
+    g_clear_error(&err);
+    g_free(exact);
+    g_byte_array_unref(state);
+    vnx_vtcp_free(v);
 }
 
 void world_run(World *w)
@@ -1129,9 +1222,7 @@ void world_finish(World *w)
     CHECK(all_arrived(w), "a connection is stuck");
     settle(w, owes_nothing, false);
     CHECK(owes_nothing(w), "%" G_GUINT64_FORMAT " bytes are never delivered", undelivered(w));
-    w->calls++;
-    vnx_vtcp_set_enabled(w->v, false, w->now);
-    w->calls--;
+    world_set_enabled(w, false);
     if (all_clean) {
         settle(w, drained, false);
         CHECK(drained(w), "never drained");

@@ -113,7 +113,8 @@ typedef struct World {
     bool lossy[2];              /* what goes there is lost */
     bool stalled[2];
     unsigned calls;             /* of vnx_vtcp_*, now running: at most one */
-    bool paused;
+    bool paused, enabled;
+    uint8_t seed[16];
     bool forged;                /* frames with any bytes were pushed: payload may be bent */
     /* limits: the highest that were ever in force */
     uint64_t buffer_size_max;
@@ -128,6 +129,12 @@ void world_free(World *w);
 void world_set_config(World *w, const VnxVtcpConfig *cfg);
 void world_set_offload(World *w, VnxDir dir, VnxOffload offload);
 void world_set_paused(World *w, bool paused);
+void world_set_enabled(World *w, bool enabled);
+/* Save all flows, and go on with them in a new instance. */
+void world_migrate(World *w);
+/* Load what was saved with the byte at @at (modulo size) XORed by @with into another instance,
+ * use that a little, and forget it. */
+void world_load_bent(World *w, uint32_t at, uint8_t with);
 void world_run(World *w);
 
 /* A segment of the host on @side of connection @c, through vTCP to the other one. */
