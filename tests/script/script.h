@@ -114,6 +114,12 @@ typedef struct Words {
     char **v;
     unsigned n, i;
 } Words;
+/* An event, to be compared with the flow when the call is over. */
+typedef struct Told {
+    unsigned number;            /* of the connection */
+    VnxVtcpEvent ev;
+} Told;
+
 typedef struct World {
     const char *file;
     char **lines;               /* NULL-terminated */
@@ -143,6 +149,7 @@ typedef struct World {
     Conn *conn;                 /* the one that lines speak of */
     GQueue out[2];              /* of Out */
     unsigned events[4];         /* by VnxVtcpEventType */
+    GArray *told;               /* Told: events of the call that runs */
     GString *trace;
 } World;
 

@@ -60,6 +60,7 @@ static bool run_one(const char *file, char **lines, int family, bool mirrored,
     seg_init(&w->base);
     w->conns = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     w->conn = conn_get(w, 0);
+    w->told = g_array_new(FALSE, FALSE, sizeof(Told));
     w->trace = g_string_new(NULL);
     g_queue_init(&w->out[GUEST]);
     g_queue_init(&w->out[NET]);

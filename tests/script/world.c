@@ -105,7 +105,10 @@ static void op_event(void *opaque, const VnxVtcpEvent *ev)
     World *w = opaque;
     static const char *const dirs[] = { "to-guest", "to-net" };
 
+    Told told = { ev->key->port[GUEST] - 10000, *ev };
+
     w->events[ev->type]++;
+    g_array_append_val(w->told, told);
     switch (ev->type) {
     case VNX_EVENT_FLOW_STATE:
         trace(w, "flow %s", vnx_flow_state_name(ev->flow_state));
@@ -161,6 +164,7 @@ void world_free(World *w)
     if (w->vtcp) {
         vnx_vtcp_free(w->vtcp);
     }
+    g_array_free(w->told, TRUE);
     g_hash_table_unref(w->conns);
     g_string_free(w->trace, TRUE);
     g_free(w->failure);
@@ -263,6 +267,57 @@ static void check_accounts(World *w, const VnxVtcpStats *stats)
     }
 }
 
+/* The last event about a flow, or half, tells the state that it is in. */
+static const char *wrong_event(World *w, unsigned i, const VnxVtcpFlowInfo *info)
+{
+    const Told *told = &g_array_index(w->told, Told, i);
+    const VnxVtcpEvent *ev = &told->ev;
+
+    if (ev->flow_id != info->id) {
+        return NULL;                    /* about one that is gone */
+    }
+    for (unsigned k = i + 1; k < w->told->len; k++) {
+        const Told *later = &g_array_index(w->told, Told, k);
+
+        if (later->number == told->number && later->ev.type == ev->type &&
+            (ev->type != VNX_EVENT_HALF_STATE || later->ev.dir == ev->dir)) {
+            return NULL;
+        }
+    }
+    if (ev->type == VNX_EVENT_FLOW_STATE && ev->flow_state != info->state) {
+        return "flow state";
+    }
+    if (ev->type == VNX_EVENT_HALF_STATE &&
+        (ev->half_state != info->half[ev->dir].state ||
+         ev->reason != info->half[ev->dir].reason)) {
+        return "state or reason of a half";
+    }
+    return NULL;
+}
+
+static void check_events(World *w)
+{
+    Conn *was = w->conn;
+    const char *problem = NULL;
+
+    for (unsigned i = 0; i < w->told->len && !problem; i++) {
+        const Told *told = &g_array_index(w->told, Told, i);
+        VnxVtcpFlowInfo info;
+
+        w->conn = conn_get(w, told->number);
+        if (!told->ev.flow_id) {
+            problem = "flow id";
+        } else if (flow_info(w, &info)) {
+            problem = wrong_event(w, i, &info);
+        }
+    }
+    w->conn = was;
+    g_array_set_size(w->told, 0);
+    if (problem) {
+        fail(w, "invariant: an event tells another %s", problem);
+    }
+}
+
 /* After every call into vTCP. */
 static void settle(World *w)
 {
@@ -279,6 +334,7 @@ static void settle(World *w)
             }
         }
     }
+    check_events(w);
     vnx_vtcp_stats(w->vtcp, &stats);
     if (stats.buffer_used > w->cfg.buffer_size) {
         fail(w, "invariant: %" PRIu64 " buffer bytes, over the cap", stats.buffer_used);
