@@ -391,6 +391,8 @@ static VnxConn *load_conn(VnxVtcp *v, Xfer *x)
         return NULL;
     }
     c->created_ns = v->now - age;
+    /* not half open any more, or the next one would evict it */
+    vnx_flow_table_touch(v->flows, &c->node, VNX_AGE_ESTABLISHED, v->now);
     return c;
 }
 
@@ -434,7 +436,6 @@ bool vnx_vtcp_load(VnxVtcp *v, const uint8_t *data, size_t size, int64_t now_ns,
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
 
-        vnx_flow_table_touch(v->flows, &c->node, VNX_AGE_ESTABLISHED, v->now);
         half_resume(&c->half[0]);
         half_resume(&c->half[1]);
     }
