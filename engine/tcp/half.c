@@ -232,8 +232,8 @@ void half_leave(VnxHalf *h, VnxReason reason)
         h->reason = reason;
         break;
     case VNX_HALF_JOINING:
-        half_abort_join(h);
         h->reason = reason;
+        half_abort_join(h);
         break;
     case VNX_HALF_DRAINING:
         h->reason = reason;

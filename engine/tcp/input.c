@@ -276,6 +276,10 @@ static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
 /* A segment without payload, FIN, SYN or RST. */
 static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
 {
+    if (p->flags & VNX_TCP_URG) {       /* urgent data is on its way: news for R */
+        half_leave(d, VNX_REASON_URGENT);
+        return conn_forward(c, d->dir, p);
+    }
     if (half_fast(d) && seq_lt(p->seq, d->rcv_nxt) && p->seq + 1 == d->rcv_nxt) {
         /* a keepalive or a window probe (RFC 9293 3.8.4) */
         if (half_holds(d) || d->adv_edge == d->rcv_nxt) {
