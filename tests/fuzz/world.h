@@ -114,6 +114,7 @@ typedef struct World {
     bool stalled[2];
     unsigned calls;             /* of vnx_vtcp_*, now running: at most one */
     bool paused, enabled;
+    bool evicted;               /* by an instance before the present one */
     uint8_t seed[16];
     bool forged;                /* frames with any bytes were pushed: payload may be bent */
     /* limits: the highest that were ever in force */
