@@ -855,7 +855,7 @@ static bool filter_vtcp_can_be_deleted(UserCreatable *uc)
     FilterVtcp *s = FILTER_VTCP(uc);
 
     if (s->vtcp && (s->busy || !vnx_vtcp_drained(s->vtcp))) {
-        warn_report("filter-vtcp '%s' holds data or window that it owes to live connections: "
+        warn_report("filter-vtcp '%s' holds data that it has acknowledged and not delivered: "
                     "set its status to off, and delete it when query-vnx-vtcp-stats says "
                     "that it is drained", s->id);
         return false;

@@ -99,13 +99,21 @@ World *world_new_tap(const char *args)
     return w;
 }
 
-void world_free(World *w)
+void world_end(World *w)
 {
-    close(w->wire);
     g_free(w->dev);
     qpci_free_pc(w->pci);
     alloc_destroy(&w->alloc);
     qtest_quit(w->qts);
+    w->qts = NULL;
+}
+
+void world_free(World *w)
+{
+    if (w->qts) {
+        world_end(w);
+    }
+    close(w->wire);
     g_free(w);
 }
 
@@ -138,6 +146,32 @@ void guest_reset(World *w)
     qvirtio_reset(&w->dev->vdev);
     qvirtqueue_cleanup(w->dev->vdev.bus, w->rx, &w->alloc);
     qvirtqueue_cleanup(w->dev->vdev.bus, w->tx, &w->alloc);
+}
+
+static QVirtQueue *queue_move(QVirtQueue *from, World *to)
+{
+    QVirtQueuePCI *q = g_memdup2(container_of(from, QVirtQueuePCI, vq),
+                                 sizeof(QVirtQueuePCI));
+
+    q->vq.vdev = &to->dev->vdev;
+    return &q->vq;
+}
+
+void guest_move(World *from, World *to)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(4, 0) };
+
+    to->dev = virtio_pci_new(to->pci, &addr);
+    qvirtio_pci_device_enable(to->dev);
+    to->rx = queue_move(from->rx, to);
+    to->tx = queue_move(from->tx, to);
+    to->rx_mem = from->rx_mem;
+    to->tx_mem = from->tx_mem;
+    to->guest_hdr_len = from->guest_hdr_len;
+    to->rx_posted = from->rx_posted;
+    to->rx_seen = from->rx_seen;
+    to->tx_sent = from->tx_sent;
+    to->features = from->features;
 }
 
 /* Descriptor @i of @q describes @len bytes at @mem; make it available. */

@@ -72,12 +72,15 @@ typedef struct World {
 World *world_new(const char *args);
 /* The same with a tap and its vnet header; NULL, after g_test_skip(), where that is impossible. */
 World *world_new_tap(const char *args);
-/* Ends QEMU and checks that it ends well. */
+/* End QEMU, and check that it ends well; the wire stays open. */
+void world_end(World *w);
 void world_free(World *w);
 
 /* Guest driver: negotiate all of @features that are offered, and start with @buffers posted. */
 void guest_start(World *w, uint64_t features, unsigned buffers);
 void guest_reset(World *w);
+/* The guest has migrated: its driver goes on, with all it knows, in @to. */
+void guest_move(World *from, World *to);
 void guest_post(World *w, unsigned buffers);
 /* Say that the driver has looked at every received frame (used_event). */
 void guest_looked(World *w);
