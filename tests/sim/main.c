@@ -36,6 +36,7 @@ typedef struct Options {
     bool list;
     bool stats;
     bool expect_early;
+    bool compare;
     GPtrArray *sets;
     GString *again;             /* the options to repeat in a failure's line */
 } Options;
@@ -49,6 +50,7 @@ static void usage(FILE *to)
             "  --set NAME=VALUE  set a knob by hand; may be given often\n"
             "  --list            print the knobs of each seed before its run\n"
             "  --stats           print vTCP's counters\n"
+            "  --compare         run each seed without vTCP too, and compare the time it takes\n"
             "  --expect-early    over all seeds, vTCP must have acknowledged early\n"
             "  -v, --verbose     packet trace\n"
             "  --help            this, and all knobs\n");
@@ -75,6 +77,7 @@ static void parse(Options *o, int argc, char **argv)
         { "set", required_argument, NULL, 'k' },
         { "list", no_argument, NULL, 'l' },
         { "stats", no_argument, NULL, 'c' },
+        { "compare", no_argument, NULL, 'C' },
         { "expect-early", no_argument, NULL, 'e' },
         { "verbose", no_argument, NULL, 'v' },
         { "help", no_argument, NULL, 'h' },
@@ -109,6 +112,9 @@ static void parse(Options *o, int argc, char **argv)
             break;
         case 'c':
             o->stats = true;
+            break;
+        case 'C':
+            o->compare = true;
             break;
         case 'e':
             o->expect_early = true;
@@ -216,6 +222,7 @@ int main(int argc, char **argv)
         .theme = -1, .sets = g_ptr_array_new(), .again = g_string_new(NULL),
     };
     uint64_t runs = 0, failures = 0, payload = 0;
+    double with = 0, without = 0;
     VnxVtcpStats total = { 0 };
     bool ok;
 
@@ -233,6 +240,16 @@ int main(int argc, char **argv)
             sim_run(&sc, o.verbose, &result);
         } else {
             run_in_child(&sc, o.verbose, &result);
+        }
+        if (o.compare && !result.failed) {
+            SimResult bare = { 0 };
+
+            sc.vtcp = 0;
+            run_in_child(&sc, false, &bare);
+            with += result.seconds;
+            without += bare.seconds;
+            printf("seed %" PRIu64 " (%s): %.3f virtual seconds with vTCP, %.3f without\n",
+                   seed, sim_theme_names[sc.theme], result.seconds, bare.seconds);
         }
         runs++;
         payload += result.payload;
@@ -256,6 +273,9 @@ int main(int argc, char **argv)
            "them acknowledged early\n", sim_wide_a.version, runs, failures, payload / 1e6,
            total.early_ack_bytes / 1e6);
     ok = failures == 0;
+    if (o.compare) {
+        printf("%.3f virtual seconds with vTCP, %.3f without\n", with, without);
+    }
     if (o.expect_early && total.early_ack_bytes < payload / 4) {
         printf("FAILED: vTCP hardly accelerated anything\n");
         ok = false;

@@ -306,8 +306,7 @@ static void final_checks(Sim *sim)
         sim_fail(sim, "drained, but %" PRIu64 " bytes undelivered", s.undelivered);
     }
     /* Flows that ended in order are forgotten soon; others when memory wants it. */
-    if (sim->sc.abort == 0 && sim->sc.blackhole_ms == 0 && sim->sc.removals == 0 &&
-        sim->sc.theme == SIM_THEME_CLEAN) {
+    if (sim->sc.forget) {
         if (!wait_for(sim, host_forgot, FORGET_NS) && !sim->failure) {
             sim_fail(sim, "all connections ended, and vTCP still knows %u flows", s.flows);
         }

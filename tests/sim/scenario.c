@@ -84,6 +84,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
     s->theme = theme >= 0 ? theme : seed % SIM_THEME__MAX;
 
     s->vtcp = 1;
+    s->forget = s->strict = 1;
     s->conns = sim_uniform(r) < 0.3 ? 1 : sim_int(r, 1, 6);
     s->kbytes = log_between(r, 1, 600);
     s->guest_stack = ONE_OF(r, 0, 0, 0, 0, 1, 2);

@@ -40,6 +40,8 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
 /* Knobs of a run.  All are doubles, so that one table serves them all. */
 #define SIM_KNOBS(X) \
     X(vtcp, "vTCP stands between the stacks") \
+    X(forget, "vTCP must have forgotten all flows in the end") \
+    X(strict, "the other end's windows count as promises too") \
     X(conns, "connections") \
     X(kbytes, "KiB that each end of a connection sends at most") \
     X(guest_stack, "0 wide, 1 plain, 2 small: see lwip/lwipopts.h") \

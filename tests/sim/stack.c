@@ -289,9 +289,19 @@ static void stack_consume(void *conn, size_t len)
     }
 }
 
+/*
+ * lwIP (2.2.1 still) leaves the FIN on both parts when its persist timer splits an unsent
+ * segment that carries one, and so ends the stream early.  Hence no FIN until the
+ * peer's window has room for all that is queued: such a segment is never split.
+ */
 static bool stack_shutdown(void *conn)
 {
-    return tcp_shutdown(conn, 0, 1) == ERR_OK;
+    struct tcp_pcb *pcb = conn;
+
+    if (pcb->unsent && pcb->snd_lbb + 1 - pcb->lastack > pcb->snd_wnd) {
+        return false;
+    }
+    return tcp_shutdown(pcb, 0, 1) == ERR_OK;
 }
 
 static void stack_adopt(void *conn, void *user)
