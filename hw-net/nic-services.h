@@ -37,13 +37,13 @@ typedef struct VnxRxMark {
 } VnxRxMark;
 
 /*
- * True while the guest has received frames in its ring that it has not looked
- * at: it is not scheduled, or busy.  Once it has looked at all that was there at the first
- * question the answer is false, even if more has come since, so that a busy guest
- * does not look like a stalled one for ever.
- * Known of split rings with VIRTIO_F_EVENT_IDX (VIRTIO 1.2, 2.7.7): used_event
- * tells what the driver has seen, and the index of the available ring, less the ring's size, what it
- * must have recycled.  False where that is not known.
+ * True while the guest has received frames in its ring that it has not looked at: it is
+ * not scheduled, or busy.  Once it has looked at all that was there at the first
+ * question the answer is false, even if more has come since, so that a busy guest does
+ * not look like a stalled one for ever. Known of split rings with VIRTIO_F_EVENT_IDX
+ * (VIRTIO 1.2, 2.7.7): used_event tells what the driver has seen, and the index of the
+ * available ring, less the ring's size, what it must have recycled.  False where that
+ * is not known.
  * @nic: as above.
  */
 bool vnx_nic_rx_unconsumed(NetClientState *nic, VnxRxMark *mark);

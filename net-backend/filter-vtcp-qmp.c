@@ -1,8 +1,8 @@
 /*
  * vnx: filter-vtcp in QMP (P5, U4)
  *
- * The schema, qapi/vnx.json, says what there is.  Counters are not listed here a second time:
- * an input visitor takes them by the names of VNX_VTCP_COUNTERS, and fails if
+ * The schema, qapi/vnx.json, says what there is.  Counters are not listed here a second
+ * time: an input visitor takes them by the names of VNX_VTCP_COUNTERS, and fails if
  * engine and schema do not have the same ones.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -109,7 +109,9 @@ static VnxVtcpHalf *half(const VnxVtcpHalfInfo *i)
     h->has_min_rtt_us = i->min_rtt_ns > 0;
     h->min_rtt_us = i->min_rtt_ns / SCALE_US;
     h->rto_us = i->rto_ns / SCALE_US;
-    h->congestion_control = *i->congestion_control ? g_strdup(i->congestion_control) : NULL;
+    if (*i->congestion_control) {
+        h->congestion_control = g_strdup(i->congestion_control);
+    }
     return h;
 }
 
@@ -161,7 +163,8 @@ VnxVtcpFlowList *qmp_query_vnx_vtcp_flows(const char *id, bool has_after, uint64
         return NULL;
     }
     if (has_limit && (limit < 1 || limit > FLOWS_LIMIT_MAX)) {
-        error_setg(errp, "Parameter 'limit' expects a value from 1 to %d", FLOWS_LIMIT_MAX);
+        error_setg(errp, "Parameter 'limit' expects a value from 1 to %d",
+                   FLOWS_LIMIT_MAX);
         return NULL;
     }
     filters = find_filters(id, errp);

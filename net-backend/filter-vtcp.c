@@ -19,10 +19,10 @@
  *      frame -> vtcp_enter() -> push -> vtcp_leave() -> bottom half, timer
  *      bottom half, timer, QMP, run state, migration -> vtcp_service()
  *
- * Frames toward the guest all leave by our outlet, also those that the engine passes: one frame
- * that the guest does not take would otherwise make the backend stop reading,
- * and us blind for that long.  Frames toward the network that pass are
- * left to QEMU, so that the NIC feels the backend's backpressure.
+ * Frames toward the guest all leave by our outlet, also those that the engine passes:
+ * one frame that the guest does not take would otherwise make the backend stop reading,
+ * and us blind for that long.  Frames toward the network that pass are left to QEMU, so
+ * that the NIC feels the backend's backpressure.
  *
  * Leaving the path: QEMU's netfilter code skips a filter whose status is off.  As
  * long as the engine still owes data, a stand-in (TYPE_FILTER_VTCP_DRAIN) of ours, right
@@ -333,7 +333,9 @@ static void vtcp_defer(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_le
         return;
     }
     f = g_malloc(sizeof(*f) + size);
-    *f = (VtcpDeferred) { .dir = dir, .flags = flags, .vnet_len = vnet_len, .size = size };
+    *f = (VtcpDeferred) {
+        .dir = dir, .flags = flags, .vnet_len = vnet_len, .size = size,
+    };
     iov_to_buf(iov, iovcnt, 0, f->data, size);
     QSIMPLEQ_INSERT_TAIL(&s->deferred, f, next);
     s->deferred_bytes += size;
@@ -381,8 +383,8 @@ static ssize_t vtcp_receive(FilterVtcp *s, NetClientState *sender, unsigned flag
 }
 
 static ssize_t filter_vtcp_receive_iov(NetFilterState *nf, NetClientState *sender,
-                                       unsigned flags, const struct iovec *iov, int iovcnt,
-                                       NetPacketSent *sent_cb)
+                                       unsigned flags, const struct iovec *iov,
+                                       int iovcnt, NetPacketSent *sent_cb)
 {
     return vtcp_receive(FILTER_VTCP(nf), sender, flags, iov, iovcnt);
 }
@@ -480,7 +482,7 @@ static void filter_vtcp_status_changed(NetFilterState *nf, Error **errp)
         stand_in = NETFILTER(s->drain);
         stand_in->netdev = nf->netdev;
         stand_in->netdev_id = g_strdup(nf->netdev_id);
-        /* Before us: netdev_del walks on from there to us, after the stand-in has gone. */
+        /* Before us: netdev_del walks on from there to us, after it has gone. */
         QTAILQ_INSERT_BEFORE(nf, stand_in, next);
         object_property_add_child(OBJECT(s), "drain", OBJECT(s->drain));
         object_unref(OBJECT(s->drain));
@@ -549,9 +551,9 @@ static int vtcp_pre_save(void *opaque)
     vtcp_service(s);                    /* the engine knows that the VM stands still */
     bytes = vnx_vtcp_save(s->vtcp, vtcp_now());
     if (bytes->len > VTCP_STATE_MAX) {
-        error_report("filter-vtcp '%s' has %u bytes of state, more than can be saved: set "
-                     "its status to off, and try again when query-vnx-vtcp-stats says "
-                     "that it is drained", s->id, bytes->len);
+        error_report("filter-vtcp '%s' has %u bytes of state, more than can be saved: "
+                     "set its status to off, and try again when query-vnx-vtcp-stats "
+                     "says that it is drained", s->id, bytes->len);
         g_byte_array_free(bytes, TRUE);
         return -EFBIG;
     }
@@ -598,8 +600,8 @@ static int vtcp_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
     if (!NETFILTER(s)->on && !vnx_vtcp_drained(s->vtcp)) {
-        error_report("filter-vtcp '%s' is off, but gets data that it would have to deliver: "
-                     "switch it on at the destination", s->id);
+        error_report("filter-vtcp '%s' is off, but gets data that it would have to "
+                     "deliver: switch it on at the destination", s->id);
         return -EINVAL;
     }
     return 0;
@@ -667,8 +669,10 @@ static bool vtcp_check_config(const VnxVtcpConfig *config, Error **errp)
     return true;
 }
 
-/* Take a changed configuration.  Before the object is complete members depend on
- * each other in any order, so the check comes with filter_vtcp_setup(). */
+/*
+ * Take a changed configuration.  Before the object is complete members depend on
+ * each other in any order, so the check comes with filter_vtcp_setup().
+ */
 static void vtcp_change_config(FilterVtcp *s, const VnxVtcpConfig *config, Error **errp)
 {
     if (s->vtcp && !vtcp_check_config(config, errp)) {
@@ -759,14 +763,14 @@ static void vtcp_set_mode(Object *obj, int value, Error **errp)
     vtcp_change_config(s, &config, errp);
 }
 
-static void vtcp_get_drain_timeout(Object *obj, Visitor *v, const char *name, void *opaque,
-                                   Error **errp)
+static void vtcp_get_drain_timeout(Object *obj, Visitor *v, const char *name,
+                                   void *opaque, Error **errp)
 {
     visit_type_uint32(v, name, &FILTER_VTCP(obj)->drain_timeout_ms, errp);
 }
 
-static void vtcp_set_drain_timeout(Object *obj, Visitor *v, const char *name, void *opaque,
-                                   Error **errp)
+static void vtcp_set_drain_timeout(Object *obj, Visitor *v, const char *name,
+                                   void *opaque, Error **errp)
 {
     uint32_t value;
 
@@ -805,8 +809,8 @@ static void filter_vtcp_setup(NetFilterState *nf, Error **errp)
     s->bypassed = !nf->on;
     s->running = runstate_is_running();
     s->bh = qemu_bh_new(vtcp_bh, s);
-    s->timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_NS, QEMU_TIMER_ATTR_EXTERNAL,
-                              vtcp_timer, s);
+    s->timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_NS,
+                              QEMU_TIMER_ATTR_EXTERNAL, vtcp_timer, s);
     s->run_state = qemu_add_vm_change_state_handler(vtcp_run_state, s);
     migration_add_notifier(&s->migration, vtcp_migration_event);
     vmstate_register_any(VMSTATE_IF(s), &vtcp_vmstate, s);
@@ -855,9 +859,9 @@ static bool filter_vtcp_can_be_deleted(UserCreatable *uc)
     FilterVtcp *s = FILTER_VTCP(uc);
 
     if (s->vtcp && (s->busy || !vnx_vtcp_drained(s->vtcp))) {
-        warn_report("filter-vtcp '%s' holds data that it has acknowledged and not delivered: "
-                    "set its status to off, and delete it when query-vnx-vtcp-stats says "
-                    "that it is drained", s->id);
+        warn_report("filter-vtcp '%s' holds data that it has acknowledged and not "
+                    "delivered: set its status to off, and delete it when "
+                    "query-vnx-vtcp-stats says that it is drained", s->id);
         return false;
     }
     return true;

@@ -20,7 +20,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(FilterVtcp, FILTER_VTCP)
 #define TYPE_FILTER_VTCP_DRAIN "filter-vtcp-drain"
 OBJECT_DECLARE_SIMPLE_TYPE(FilterVtcpDrain, FILTER_VTCP_DRAIN)
 
-/* Stands in the list of filters for a filter-vtcp that is switched off and not drained. */
+/* Stands in the list of filters for a filter-vtcp that is off and not drained. */
 struct FilterVtcpDrain {
     NetFilterState parent_obj;
 

@@ -37,8 +37,10 @@ static void unpark(VnxOutlet *o)
     o->parked_by = NULL;
 }
 
-/* The parked frame was delivered (its size), lost (negative) or purged (0).  @sender may be
- * a NIC that is gone. */
+/*
+ * The parked frame was delivered (its size), lost (negative) or purged (0).  @sender may
+ * be a NIC that is gone.
+ */
 static void parked_frame_left(NetClientState *sender, ssize_t ret)
 {
     VnxOutlet *o;
@@ -70,7 +72,10 @@ void vnx_outlet_send_last(VnxOutlet *o, NetFilterState *place,
     }
 }
 
-/* What qemu_netfilter_pass_to_next() does, and the filters of the other client, and a callback. */
+/*
+ * What qemu_netfilter_pass_to_next() does, with the filters of the other client, and a
+ * callback.
+ */
 static ssize_t deliver(VnxOutlet *o, NetFilterState *place, unsigned flags,
                        const struct iovec *iov, int iovcnt)
 {

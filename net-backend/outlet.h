@@ -1,22 +1,22 @@
 /*
  * vnx: the way out of a filter, in one direction
  *
- * QEMU's netfilters can inject frames with qemu_netfilter_pass_to_next(), but
- * then a receiver that takes nothing makes the frames pile up, unnoticed, in
- * its NetQueue.  An outlet hands a frame on in the same way (the filters that follow, then
- * the receiver's queue), with a callback: a frame that the receiver
- * does not take is parked in the NetQueue, and until it has left nothing
- * else is handed over.  What must keep its order waits in a queue of the
- * outlet, bounded in frames and bytes; beyond that it is dropped, as a network may.
+ * QEMU's netfilters can inject frames with qemu_netfilter_pass_to_next(), but then a
+ * receiver that takes nothing makes the frames pile up, unnoticed, in its NetQueue.  An
+ * outlet hands a frame on in the same way (the filters that follow, then the receiver's
+ * queue), with a callback: a frame that the receiver does not take is parked in the
+ * NetQueue, and until it has left nothing else is handed over.  What must keep its
+ * order waits in a queue of the outlet, bounded in frames and bytes; beyond that it is
+ * dropped, as a network may.
  *
  *      vnx_outlet_put() ---+--> [ queue ] --vnx_outlet_pump()--+
  *                          |                                   v
  *      vnx_outlet_send() --+----------> next filters -> NetQueue -> receiver
  *                                                      (one parked frame)
  *
- * Invariants: at most one frame of an outlet is in the NetQueue; frames leave in the order
- * in which they came; while nothing is parked and nothing queued, nothing is copied.
- * When the parked frame has left, resume() is called: from inside the
+ * Invariants: at most one frame of an outlet is in the NetQueue; frames leave in the
+ * order in which they came; while nothing is parked and nothing queued, nothing is
+ * copied. When the parked frame has left, resume() is called: from inside the
  * receiver's flush, so it should only schedule.
  *
  * An outlet keeps no pointer to the NIC: it knows its direction, and the place
@@ -59,7 +59,8 @@ typedef struct VnxOutlet {
     uint64_t dropped;
 } VnxOutlet;
 
-void vnx_outlet_init(VnxOutlet *o, VnxDir dir, void (*resume)(void *opaque), void *opaque);
+void vnx_outlet_init(VnxOutlet *o, VnxDir dir, void (*resume)(void *opaque),
+                     void *opaque);
 
 /*
  * Drop what waits; the parked frame too, if @place still has a net client.
@@ -82,14 +83,16 @@ void vnx_outlet_send(VnxOutlet *o, NetFilterState *place, unsigned flags,
                      const struct iovec *iov, int iovcnt);
 
 /*
- * A last word: to the receiver itself, past the filters, and even while the VM does not run;
- * lost if it takes nothing.
+ * A last word: to the receiver itself, past the filters, and even while the VM does not
+ * run; lost if it takes nothing.
  */
 void vnx_outlet_send_last(VnxOutlet *o, NetFilterState *place,
                           const struct iovec *iov, int iovcnt);
 
-/* As vnx_outlet_send(), but in order with what waits: sent, or queued (copied), or
- * dropped.  @vnet_len: of its virtio-net header. */
+/*
+ * As vnx_outlet_send(), but in order with what waits: sent, or queued (copied), or
+ * dropped.  @vnet_len: of its virtio-net header.
+ */
 void vnx_outlet_put(VnxOutlet *o, NetFilterState *place, unsigned flags, size_t vnet_len,
                     const struct iovec *iov, int iovcnt);
 

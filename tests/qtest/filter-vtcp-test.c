@@ -114,7 +114,8 @@ static void test_stalled_guest(void)
     g_assert_true(w->features & 1ull << VIRTIO_RING_F_EVENT_IDX);
     connect_guest(w, PORT);
     guest_looked(w);
-    hello_to_guest(w);      /* this program has read the ring, the driver says that it has not */
+    /* this program has read the ring, but the driver says that it has not */
+    hello_to_guest(w);
     was = vtcp_stat(w, "rto-retransmits");
     g_assert_cmpint(step_until(w, GUEST, 3000), ==, 3000);
     g_assert_cmpint(vtcp_stat(w, "rto-retransmits"), ==, was);
@@ -126,8 +127,10 @@ static void test_stalled_guest(void)
 
 /* ---- T9: nothing acknowledged is lost ---- */
 
-/* A guest without receive buffers: everything toward it waits, in order, and the filter
- * neither goes blind nor lets frames pass one another (rule 12). */
+/*
+ * A guest without receive buffers: everything toward it waits, in order, and the filter
+ * neither goes blind nor lets frames pass one another (rule 12).
+ */
 static void test_guest_does_not_read(void)
 {
     World *w = world_new(VTCP);
@@ -248,7 +251,7 @@ static void test_object_del(void)
     say(w, REMOTE, PORT, ACK | PSH, 6, 1, "more");
     hear(w, GUEST, PORT, ACK, 6, 1, "more");
     qtest_qmp_assert_success(w->qts, "{ 'execute': 'object-add', 'arguments': {"
-                             "  'qom-type': 'filter-vtcp', 'id': 'f0', 'netdev': 'n0' } }");
+        "  'qom-type': 'filter-vtcp', 'id': 'f0', 'netdev': 'n0' } }");
     say(w, GUEST, PORT, ACK, 1, 10, NULL);
     hear(w, REMOTE, PORT, ACK, 1, 10, NULL);
     say(w, REMOTE, PORT, ACK | PSH, 10, 1, "passed");

@@ -9,7 +9,8 @@
 #include "qapi/error.h"
 #include "qobject/qjson.h"
 
-#define HUB "-nodefaults -M none -netdev hubport,id=n0,hubid=0 -netdev hubport,id=n1,hubid=0"
+#define HUB "-nodefaults -M none -netdev hubport,id=n0,hubid=0 " \
+            "-netdev hubport,id=n1,hubid=0"
 
 static QDict *get(QTestState *qts, const char *property)
 {
@@ -56,8 +57,8 @@ static const Property properties[] = {
     { "min-rto", "5000", "5001", "min-rto", "5000" },
     { "retry-limit", "1000", "999", "retry-limit", "86400000" },
     { "congestion-control", "'reno'", "'bogus'", "bogus", "reno" },
-    { "congestion-control", "'reno'", "'a name that is far too long'", "congestion-control",
-      "unknown" },
+    { "congestion-control", "'reno'", "'a name that is far too long'",
+      "congestion-control", "unknown" },
     { "mode", "'observe'", "'fast'", "mode", "fast" },
     { "mode", "'off'", "1", "mode", "string" },
     { "mode", "'accelerate'", "''", "mode", "" },
@@ -67,7 +68,7 @@ static const Property properties[] = {
     { "status", "'on'", "'maybe'", "status", "'on' or 'off'" },
 };
 
-/* Each value is taken at run time; a bad one is refused by name and range and changes nothing. */
+/* Each is taken at run time; a bad value is refused by name and range, to no effect. */
 static void test_properties(void)
 {
     QTestState *qts = qtest_initf(HUB " -object filter-vtcp,id=f0,netdev=n0");
@@ -153,7 +154,9 @@ static void test_object_add(void)
 
 static void test_queries_without_filter(void)
 {
-    static const char *const commands[] = { "query-vnx-vtcp-stats", "query-vnx-vtcp-flows" };
+    static const char *const commands[] = {
+        "query-vnx-vtcp-stats", "query-vnx-vtcp-flows",
+    };
     QTestState *qts = qtest_initf(HUB);
 
     for (int i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -231,7 +234,8 @@ static void test_paging(void)
     }
     all = flows(w, "");
     g_assert_cmpint(qlist_size(all), ==, 2 * n);        /* both filters, by id */
-    g_assert_cmpstr(qdict_get_str(qobject_to(QDict, qlist_peek(all)), "filter"), ==, "f0");
+    g_assert_cmpstr(qdict_get_str(qobject_to(QDict, qlist_peek(all)), "filter"),
+                    ==, "f0");
     qobject_unref(all);
 
     r = qtest_qmp_assert_failure_ref(w->qts, "{ 'execute': 'query-vnx-vtcp-flows',"

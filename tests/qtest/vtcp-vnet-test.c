@@ -19,7 +19,7 @@
 #define GUEST_TSO4 (1ull << VIRTIO_NET_F_GUEST_TSO4)
 
 /* One connection in both directions, and a retransmission toward the guest. */
-static void converse(World *w, uint16_t port, bool partial_checksums)
+static void converse(World *w, uint16_t port, bool partial)
 {
     Segment s;
 
@@ -32,7 +32,7 @@ static void converse(World *w, uint16_t port, bool partial_checksums)
     g_assert_cmpint(step_until(w, GUEST, 5000), <, 5000);
     s = receive(w, GUEST);
     g_assert_cmpmem(s.payload, s.len, "to the guest", 12);
-    g_assert_cmpint(!!(s.vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM), ==, partial_checksums);
+    g_assert_cmpint(!!(s.vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM), ==, partial);
     g_assert_cmpint(s.vnet.gso_type, ==, VIRTIO_NET_HDR_GSO_NONE);
 
     say(w, GUEST, port, ACK | PSH, 1, 13, "to the remote");
@@ -73,8 +73,10 @@ static void test_lengths(void)
     world_free(w);
 }
 
-/* What arrived before there was a driver was made for another header: it is dropped, not
- * delivered skewed; and the filter goes on. */
+/*
+ * What arrived before there was a driver was made for another header: it is dropped, not
+ * delivered skewed; and the filter goes on.
+ */
 static void test_before_driver(void)
 {
     World *w = world_new_tap(VTCP);
@@ -92,7 +94,7 @@ static void test_before_driver(void)
     world_free(w);
 }
 
-/* The guest is reset in mid-connection: what vTCP still holds is delivered with the new header. */
+/* The guest's driver starts anew: what vTCP still holds comes with the new header. */
 static void test_reset(void)
 {
     World *w = world_new_tap(VTCP);

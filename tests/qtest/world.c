@@ -30,6 +30,11 @@ static const uint8_t ip[2][4] = { [GUEST] = { 10, 0, 0, 2 }, [REMOTE] = { 10, 0,
 
 /* ---- QEMU ---- */
 
+static void set_option(int fd, int level, int name, const void *value, socklen_t size)
+{
+    g_assert_cmpint(setsockopt(fd, level, name, value, size), ==, 0);
+}
+
 static World *start(int wire, bool tap, const char *netdev, const char *args)
 {
     World *w = g_new0(World, 1);
@@ -37,7 +42,7 @@ static World *start(int wire, bool tap, const char *netdev, const char *args)
 
     w->wire = wire;
     w->tap = tap;
-    g_assert_cmpint(setsockopt(wire, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), ==, 0);
+    set_option(wire, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     w->qts = qtest_initf("-nodefaults -M pc -netdev %s "
                          "-device virtio-net-pci,id=nic0,netdev=n0,addr=4,"
                          "mac=52:54:00:12:34:56,romfile=,disable-legacy=on,mq=off %s",
@@ -83,15 +88,14 @@ World *world_new_tap(const char *args)
     /* Only our packet socket speaks here: no IPv6 neighbour discovery. */
     wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
     g_assert_cmpint(wire, >=, 0);
-    g_assert_cmpint(setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), ==, 0);
+    set_option(wire, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one));
     ifr.ifr_flags = IFF_UP | IFF_NOARP;
     g_assert_cmpint(ioctl(wire, SIOCSIFFLAGS, &ifr), ==, 0);
     g_assert_cmpint(ioctl(wire, SIOCGIFINDEX, &ifr), ==, 0);
     addr.sll_ifindex = ifr.ifr_ifindex;
     addr.sll_protocol = htons(ETH_P_ALL);
     g_assert_cmpint(bind(wire, (void *)&addr, sizeof(addr)), ==, 0);
-    g_assert_cmpint(setsockopt(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)),
-                    ==, 0);
+    set_option(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
 
     netdev = g_strdup_printf("tap,id=n0,fd=%d", tap);
     w = start(wire, true, netdev, args);
@@ -328,7 +332,8 @@ size_t take(World *w, Side at, struct virtio_net_hdr *vnet)
     while (!arrived(w, GUEST)) {
         g_assert_cmpint(g_get_monotonic_time(), <, limit);
     }
-    elem = w->rx->used + 4 + (w->rx_seen++ % w->rx->size) * sizeof(struct vring_used_elem);
+    elem = w->rx->used + 4 +
+           (w->rx_seen++ % w->rx->size) * sizeof(struct vring_used_elem);
     id = qtest_readl(w->qts, elem);
     len = qtest_readl(w->qts, elem + 4);
     g_assert_cmpint(id, <, RX_BUFFERS);
@@ -398,8 +403,8 @@ static uint32_t isn(Side side)
     return side == GUEST ? ISN_GUEST : ISN_REMOTE;
 }
 
-void say(World *w, Side from, uint16_t guest_port, uint8_t flags, uint32_t seq, uint32_t ack,
-         const char *payload)
+void say(World *w, Side from, uint16_t guest_port, uint8_t flags, uint32_t seq,
+         uint32_t ack, const char *payload)
 {
     send_segment(w, from, (Segment) {
         .guest_port = guest_port,

@@ -1,11 +1,12 @@
 /*
- * vnx: what the qtests need - QEMU with a virtio-net NIC, its driver, and both TCP ends by hand
+ * vnx: what the qtests need - QEMU with a virtio-net NIC, its driver, and both TCP ends
+ * by hand
  *
- * A World is a QEMU under qtest (machine pc, no firmware: only this program moves
- * the clock) with one netdev and one virtio-net NIC.  This program is the guest's driver, by
- * libqos, and the remote: one end of a datagram socket pair, one frame per datagram, or a packet
- * socket on a tap in a network namespace of its own.  Segments are built and
- * checked byte by byte; there is no TCP stack.
+ * A World is a QEMU under qtest (machine pc, no firmware: only this program moves the
+ * clock) with one netdev and one virtio-net NIC.  This program is the guest's driver,
+ * by libqos, and the remote: one end of a datagram socket pair, one frame per datagram,
+ * or a packet socket on a tap in a network namespace of its own.  Segments are built
+ * and checked byte by byte; there is no TCP stack.
  *
  * Waiting is for conditions, with a limit that only a failure reaches.  "Nothing came" is
  * shown by a marker frame sent behind: it must be the next to arrive.
@@ -70,13 +71,13 @@ typedef struct World {
 
 /* Start QEMU with "-netdev dgram,id=n0" and the NIC "nic0" on it, and @args. */
 World *world_new(const char *args);
-/* The same with a tap and its vnet header; NULL, after g_test_skip(), where that is impossible. */
+/* The same with a tap and its vnet header; NULL, the test skipped, where it cannot be. */
 World *world_new_tap(const char *args);
 /* End QEMU, and check that it ends well; the wire stays open. */
 void world_end(World *w);
 void world_free(World *w);
 
-/* Guest driver: negotiate all of @features that are offered, and start with @buffers posted. */
+/* Guest driver: negotiate what is offered of @features, and post @buffers. */
 void guest_start(World *w, uint64_t features, unsigned buffers);
 void guest_reset(World *w);
 /* The guest has migrated: its driver goes on, with all it knows, in @to. */
@@ -96,7 +97,7 @@ Segment receive(World *w, Side at);
 bool arrived(World *w, Side at);
 /* Nothing but the marker arrives at @at. */
 void expect_nothing(World *w, Side at);
-/* Step the clock until a frame is there for @at; returns the milliseconds, at most @limit_ms. */
+/* Step the clock until a frame is there for @at, at most @limit_ms; returns the ms. */
 int64_t step_until(World *w, Side at, int64_t limit_ms);
 
 /* ---- one connection, numbers relative to each side's initial sequence number ---- */
@@ -104,8 +105,8 @@ int64_t step_until(World *w, Side at, int64_t limit_ms);
 #define ISN_REMOTE 4294967000u      /* wraps */
 
 void connect_guest(World *w, uint16_t guest_port);
-void say(World *w, Side from, uint16_t guest_port, uint8_t flags, uint32_t seq, uint32_t ack,
-         const char *payload);
+void say(World *w, Side from, uint16_t guest_port, uint8_t flags, uint32_t seq,
+         uint32_t ack, const char *payload);
 /* The next frame at @at is this segment; window is returned. */
 uint16_t hear(World *w, Side at, uint16_t guest_port, uint8_t flags, uint32_t seq,
               uint32_t ack, const char *payload);
