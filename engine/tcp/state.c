@@ -215,8 +215,13 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
 
     if (!ordered(h->una, h->s_max) || !ordered(h->una, h->max) ||
         !ordered(h->una, h->nxt) || !ordered(h->nxt, h->max) ||
-        (h->state == VNX_HALF_ACCELERATING && !ordered(h->una - 1, h->rcv_nxt)) ||
         h->r_wnd_max > SPAN_MAX) {
+        return false;
+    }
+    if (h->state == VNX_HALF_ACCELERATING &&
+        ((!ordered(h->una, h->rcv_nxt) &&
+          !(half_finished(h) && h->rcv_nxt == h->fin_seq)) ||
+         !ordered(h->nxt, h->rcv_nxt + 1) || h->buf_seq != h->rcv_nxt - len)) {
         return false;
     }
     if (!len) {
