@@ -302,7 +302,9 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
         if (ends) {
             conn_free(c);
         }
-    } else if (kind == VNX_TCP_SYN) {
+        return VNX_VERDICT_PASS;
+    }
+    if (kind == VNX_TCP_SYN) {
         if (from == c->opener) {
             if (p->seq != c->end[from].iss || c->state == VNX_FLOW_SYN_SENT) {
                 conn_start(c, dir, p);
@@ -329,9 +331,14 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
                     c->half[!dir].probe_passed = true;
                     return conn_input(c, dir, p);
                 }
-                break;
+                return VNX_VERDICT_PASS;
             }
         }
+    }
+    if (!(p->flags & (VNX_TCP_SYN | VNX_TCP_RST)) &&
+        (p->payload_len || p->flags & VNX_TCP_FIN)) {
+        /* the ends are further than we know: their handshake was not seen whole */
+        conn_untrack(c, VNX_REASON_HANDSHAKE);
     }
     return VNX_VERDICT_PASS;
 }

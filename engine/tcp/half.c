@@ -285,7 +285,7 @@ bool half_try_join(VnxHalf *h, const VnxPacket *p)
         half_forbidden(h) != VNX_REASON_NONE || p->seq != h->s_max ||
         !p->payload_len || p->flags & (VNX_TCP_FIN | VNX_TCP_URG) || h->fin_seen ||
         seq_lt(h->una, h->trouble) || seq_lt(h->una, half_ack(h)) || h->buf.len ||
-        half_grant(h) < p->payload_len) {
+        seq_gt(p->seq + p->payload_len, h->r_edge) || half_grant(h) < p->payload_len) {
         return false;
     }
     half_start_buffer(h, p->seq);

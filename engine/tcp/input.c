@@ -47,7 +47,7 @@ static bool segment_acceptable(const VnxConn *c, VnxDir dir, const VnxPacket *p)
         return false;
     }
     if (c->end[0].ts && (!(p->options & VNX_OPT_TIMESTAMP) ||
-                         seq_lt(p->tsval, d->ts_recent))) {
+                         (seq_lt(p->tsval, d->ts_recent) && !d->ts_outdated))) {
         return false;
     }
     return true;
@@ -61,6 +61,10 @@ static void learn_end(VnxConn *c, VnxDir dir, const VnxPacket *p)
 
     vnx_headers_learn(&from->headers, p);
     if (p->options & VNX_OPT_TIMESTAMP) {
+        if (d->ts_outdated) {
+            from->tsval = d->ts_recent = p->tsval;
+            d->ts_outdated = false;
+        }
         from->tsval = seq_max(from->tsval, p->tsval);
         from->tsecr = p->tsecr;
         if (seq_ge(p->tsval, d->ts_recent) && seq_le(p->seq, d->last_ack)) {
@@ -249,6 +253,9 @@ static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
         }
         break;
     case VNX_HALF_JOINING:
+        if (seq_gt(p->seq + p->payload_len, d->r_edge)) {
+            return VNX_VERDICT_CONSUMED;        /* an older promise of ours, not R's */
+        }
         if (p->seq == d->rcv_nxt && !(p->flags & (VNX_TCP_FIN | VNX_TCP_URG)) &&
             half_store(d, p, 0, p->payload_len)) {
             return input_joining(c, d, p);

@@ -52,6 +52,8 @@ typedef enum VnxAge {
 
 #define VNX_HALF_OPEN_TIMEOUT_NS (60 * 1000 * VNX_MS_NS)
 #define VNX_ENDED_TIMEOUT_NS (60 * 1000 * VNX_MS_NS)  /* about TIME-WAIT's 2 MSL */
+/* After so long a TSval of 1 kHz may have wrapped (RFC 7323 5.5). */
+#define VNX_PAWS_IDLE_NS (24 * 86400 * 1000 * VNX_MS_NS)
 /* At most this part of the table may be half open: 1 / 2^n. */
 #define VNX_HALF_OPEN_SHIFT 2
 
@@ -92,6 +94,7 @@ struct VnxHalf {
     uint32_t adv_edge;          /* rightmost edge that S was given */
     uint32_t last_ack;          /* ACK number S was given last (TS.Recent's rule) */
     uint32_t ts_recent;         /* RFC 7323 4.3 */
+    bool ts_outdated;           /* idle too long: any TSval is good once */
     uint32_t trouble;           /* no rejoining before R has acknowledged up to here */
     uint32_t fin_seq;
     bool fin_seen;              /* S's FIN is at fin_seq */

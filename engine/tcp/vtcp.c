@@ -306,6 +306,9 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
         v->stats.bad_checksum++;
         return VNX_VERDICT_PASS;
     }
+    if (v->now - c->node.touched_ns > VNX_PAWS_IDLE_NS) {
+        c->half[0].ts_outdated = c->half[1].ts_outdated = true;
+    }
     vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
     switch (c->state) {
     case VNX_FLOW_ESTABLISHED:
