@@ -362,8 +362,15 @@ static bool after(uint32_t a, uint32_t b)
     return (int32_t)(a - b) > 0;
 }
 
+/* Older than the newest TSval that @dest got, not 24 days ago (RFC 7323 5.5). */
+static bool ts_older(const World *w, const Host *dest, const VnxPacket *p)
+{
+    return dest->got_ts && after(dest->got_tsval, p->tsval) &&
+           w->now_ns - dest->got_ts_ns < INT64_C(24) * 86400 * 1000000000;
+}
+
 /* The runner notes ACK number, edge, timestamps and end of data given to @to. */
-static void note_got(World *w, Side to, const VnxPacket *p)
+static void note_got(World *w, Side to, const VnxPacket *p, const Out *o)
 {
     Host *from = &w->conn->host[!to], *dest = &w->conn->host[to];
     uint32_t ack = p->ack - dest->isn, edge = ack + window_bytes(w, !to, p);
@@ -382,9 +389,10 @@ static void note_got(World *w, Side to, const VnxPacket *p)
     if (p->payload_len || (p->flags & (VNX_TCP_FIN | VNX_TCP_SYN))) {
         dest->got_end = after(end, dest->got_end) ? end : dest->got_end;
     }
-    if (p->ts_off && (!dest->got_ts || after(p->tsval, dest->got_tsval))) {
+    if (p->ts_off && !ts_older(w, dest, p)) {
         dest->got_tsval = p->tsval;
         dest->got_ts = true;
+        dest->got_ts_ns = o->at_ns;
     }
 }
 
@@ -426,7 +434,7 @@ static const char *broken(World *w, Side to, const VnxPacket *p, const Out *o)
     if (after(ack, dest->sent_end)) {
         return "acknowledges what this side never sent";
     }
-    if (p->ts_off && dest->got_ts && after(dest->got_tsval, p->tsval)) {
+    if (p->ts_off && ts_older(w, dest, p)) {
         return "TSval is older than the newest sent to this side";
     }
     if (p->payload_len && dest->edge_known && after(seq + p->payload_len, dest->edge)) {
@@ -455,7 +463,7 @@ void check_invariants(World *w, Side to, const Out *o)
         w->conn = conn_get(w, p->key.port[GUEST] - 10000);
         problem = broken(w, to, p, o);
         if (!problem) {
-            note_got(w, to, p);
+            note_got(w, to, p, o);
         }
     } else if (o->how != PASSED) {
         problem = "vTCP sent what is not TCP";

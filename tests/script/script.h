@@ -102,6 +102,7 @@ typedef struct Host {
     uint32_t got_ack, got_edge; /* relative to its own SYN */
     uint32_t got_end;           /* relative to the other's SYN */
     uint32_t got_tsval;
+    int64_t got_ts_ns;          /* when */
 } Host;
 
 typedef struct Conn {
@@ -127,6 +128,8 @@ typedef struct World {
     Words words;                /* its words */
     int family;                 /* 4 or 6 */
     bool mirrored;              /* guest and net have changed places */
+    bool migrating;             /* before each segment */
+    bool disabled;
 
     jmp_buf failed;
     char *failure;
@@ -202,6 +205,8 @@ void world_free(World *w);
 Conn *conn_get(World *w, unsigned number);
 bool inject(World *w, Side from, const Seg *s);         /* true: passed */
 void after_push(World *w);
+/* Save, and go on in another instance. */
+void migrate(World *w);
 void advance(World *w, int64_t to_ns);
 /* Until something comes out; fails if not within [min_ns, max_ns]. */
 void advance_until_output(World *w, int64_t min_ns, int64_t max_ns);

@@ -118,7 +118,8 @@ static bool switch_step(World *w, const char *verb, Words *ws)
     if (!strcmp(verb, "pause") || !strcmp(verb, "resume")) {
         vnx_vtcp_set_paused(w->vtcp, !strcmp(verb, "pause"), w->now_ns);
     } else if (!strcmp(verb, "enable") || !strcmp(verb, "disable")) {
-        vnx_vtcp_set_enabled(w->vtcp, !strcmp(verb, "enable"), w->now_ns);
+        w->disabled = !strcmp(verb, "disable");
+        vnx_vtcp_set_enabled(w->vtcp, !w->disabled, w->now_ns);
     } else if (!strcmp(verb, "reset-undrained")) {
         vnx_vtcp_reset_undrained(w->vtcp, w->now_ns);
     } else if (!strcmp(verb, "busy")) {
@@ -155,7 +156,7 @@ static void wire_step(World *w, Words *ws)
     g_free(v);
 }
 
-/* "pretend SIDE WHAT N": falsify a note of the runner, to see that its invariants bite. */
+/* "pretend SIDE WHAT N": falsify a note of the runner; do its invariants bite? */
 static void pretend_step(World *w, Words *ws)
 {
     static const struct { const char *name; size_t off; } notes[] = {
@@ -211,6 +212,9 @@ bool step_setup(World *w, const char *verb, Words *ws)
         offload_step(w, ws);
     } else if (!strcmp(verb, "wire")) {
         wire_step(w, ws);
+    } else if (!strcmp(verb, "migrate")) {
+        nothing_unclaimed(w);
+        migrate(w);
     } else if (!strcmp(verb, "pretend")) {
         pretend_step(w, ws);
     } else if (!strcmp(verb, "expect-failure")) {

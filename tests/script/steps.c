@@ -87,6 +87,10 @@ static void send_step(World *w, Side from, Words *ws, bool must_pass)
     } else if (s.end_at_edge) {
         s.end = w->conn->host[from].got_edge;
     }
+    if (w->migrating && !w->in_batch) {
+        migrate(w);
+        nothing_unclaimed(w);
+    }
     complete_seg(w, from, &s);
     step = s.by ? s.by : MAX(s.end - s.seq, 1);
     piece = s;

@@ -1,7 +1,7 @@
 /*
  * vnx script runner: packetdrill-like tests of vTCP under a virtual clock
  *
- *   vnx-script [-v] [-i 4|6] FILE...
+ *   vnx-script [-v] [-i 4|6] [-m] FILE...
  *
  * Each file runs in both IP families (or those of its line "ip:"), and once more with
  * guest and net in each other's place (but for "mirror: no"): up to four TAP tests,
@@ -15,6 +15,11 @@
 #include <string.h>
 
 #include "script.h"
+
+typedef struct Options {
+    gboolean verbose, migrate;
+    int only;                   /* 4, 6; 0: both */
+} Options;
 
 static void finish(World *w)
 {
@@ -44,7 +49,7 @@ static bool failed_as_expected(const World *w)
 }
 
 static bool run_one(const char *file, char **lines, int family, bool mirrored,
-                    bool verbose)
+                    const Options *o)
 {
     World *w = g_new0(World, 1);
     char *base = g_path_get_basename(file);
@@ -55,6 +60,7 @@ static bool run_one(const char *file, char **lines, int family, bool mirrored,
     w->lines = lines;
     w->family = family;
     w->mirrored = mirrored;
+    w->migrating = o->migrate;
     w->now_ns = START_NS;
     vnx_vtcp_config_init(&w->cfg);
     seg_init(&w->base);
@@ -74,14 +80,14 @@ static bool run_one(const char *file, char **lines, int family, bool mirrored,
     ok = w->fail_line ? failed && failed_as_expected(w) : !failed;
     printf("%sok - %s/ip%d%s\n", ok ? "" : "not ", base, family,
            mirrored ? "/mirrored" : "");
-    if (!ok || verbose) {
+    if (!ok || o->verbose) {
         print_diagnostics(w->trace->str);
     }
     if (!ok) {
         printf("# %s:%d: %s\n", file, w->line,
                w->fail_line ? "not the failure that was expected" : "failed");
     }
-    if (failed && (!ok || verbose)) {
+    if (failed && (!ok || o->verbose)) {
         print_diagnostics(w->failure);
     }
     fflush(stdout);
@@ -102,7 +108,7 @@ static const char *header(char **lines, const char *name)
     return NULL;
 }
 
-static bool run_file(const char *file, int only, bool verbose, unsigned *tests)
+static bool run_file(const char *file, const Options *o, unsigned *tests)
 {
     GError *err = NULL;
     char *text, **lines;
@@ -119,13 +125,14 @@ static bool run_file(const char *file, int only, bool verbose, unsigned *tests)
     families = header(lines, "ip:");
     mirror = header(lines, "mirror:");
     for (int family = 4; family <= 6; family += 2) {
-        if ((only && only != family) || (families && !strchr(families, '0' + family))) {
+        if ((o->only && o->only != family) ||
+            (families && !strchr(families, '0' + family))) {
             continue;
         }
-        ok &= run_one(file, lines, family, false, verbose);
+        ok &= run_one(file, lines, family, false, o);
         ++*tests;
         if (!mirror || !strstr(mirror, "no")) {
-            ok &= run_one(file, lines, family, true, verbose);
+            ok &= run_one(file, lines, family, true, o);
             ++*tests;
         }
     }
@@ -135,11 +142,12 @@ static bool run_file(const char *file, int only, bool verbose, unsigned *tests)
 
 int main(int argc, char **argv)
 {
-    gboolean verbose = false;
-    int only = 0;
+    Options o = { 0 };
     GOptionEntry entries[] = {
-        { "verbose", 'v', 0, G_OPTION_ARG_NONE, &verbose, "print all packets", NULL },
-        { "ip", 'i', 0, G_OPTION_ARG_INT, &only, "run in this family only", "4|6" },
+        { "verbose", 'v', 0, G_OPTION_ARG_NONE, &o.verbose, "print all packets", NULL },
+        { "ip", 'i', 0, G_OPTION_ARG_INT, &o.only, "run in this family only", "4|6" },
+        { "migrate", 'm', 0, G_OPTION_ARG_NONE, &o.migrate,
+          "save and load before each segment", NULL },
         { NULL }
     };
     GOptionContext *ctx = g_option_context_new("FILE... - vTCP script tests");
@@ -156,7 +164,7 @@ int main(int argc, char **argv)
     }
     g_option_context_free(ctx);
     for (int i = 1; i < argc; i++) {
-        ok &= run_file(argv[i], only, verbose, &tests);
+        ok &= run_file(argv[i], &o, &tests);
     }
     printf("1..%u\n", tests);
     return ok && tests ? 0 : 1;

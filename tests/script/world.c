@@ -134,9 +134,18 @@ static const VnxVtcpOps ops = {
     .event = op_event,
 };
 
-void world_start(World *w)
+static VnxVtcp *new_vtcp(World *w)
 {
     static const uint8_t seed[16] = "vnx script seed";
+    VnxVtcp *v = vnx_vtcp_new(&w->cfg, &ops, w, seed);
+
+    vnx_vtcp_set_offload(v, VNX_TO_GUEST, &w->offload[GUEST]);
+    vnx_vtcp_set_offload(v, VNX_TO_NET, &w->offload[NET]);
+    return v;
+}
+
+void world_start(World *w)
+{
     GError *err = NULL;
 
     if (w->vtcp) {
@@ -147,9 +156,7 @@ void world_start(World *w)
         g_error_free(err);
         fail(w, NULL);
     }
-    w->vtcp = vnx_vtcp_new(&w->cfg, &ops, w, seed);
-    vnx_vtcp_set_offload(w->vtcp, VNX_TO_GUEST, &w->offload[GUEST]);
-    vnx_vtcp_set_offload(w->vtcp, VNX_TO_NET, &w->offload[NET]);
+    w->vtcp = new_vtcp(w);
 }
 
 void world_free(World *w)
@@ -363,6 +370,35 @@ void after_push(World *w)
     if (!w->in_batch) {
         run_now(w);
     }
+}
+
+void migrate(World *w)
+{
+    GByteArray *state;
+    GError *err = NULL;
+    VnxVtcp *dest;
+
+    world_start(w);
+    dest = new_vtcp(w);
+    w->in_call = true;
+    vnx_vtcp_set_paused(w->vtcp, true, w->now_ns);
+    state = vnx_vtcp_save(w->vtcp, w->now_ns);
+    vnx_vtcp_free(w->vtcp);
+    w->vtcp = dest;
+    vnx_vtcp_set_paused(dest, true, w->now_ns);
+    vnx_vtcp_set_enabled(dest, !w->disabled, w->now_ns);
+    if (!vnx_vtcp_load(dest, state->data, state->len, w->now_ns, &err)) {
+        w->failure = g_strdup_printf("its own state is refused: %s", err->message);
+        g_error_free(err);
+    }
+    g_byte_array_free(state, TRUE);
+    if (w->failure) {
+        fail(w, NULL);
+    }
+    vnx_vtcp_set_paused(dest, false, w->now_ns);
+    g_array_set_size(w->told, 0);       /* flows have new numbers */
+    settle(w);
+    after_push(w);
 }
 
 /* Pieces of odd sizes in one family, so that no header is contiguous by luck. */
