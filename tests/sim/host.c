@@ -21,7 +21,7 @@ static SimLink *link_to(SimHost *h, int dir)
 static int64_t host_now(const SimHost *h)
 {
     return (h->paused && h->sim->sc.clock_stops ? h->paused_since : h->sim->clock.now) -
-           h->stopped;
+           h->stopped + h->skew;
 }
 
 static void count(SimHost *h)
@@ -61,7 +61,7 @@ static void arm(SimHost *h)
     if (deadline == INT64_MAX || (h->paused && h->sim->sc.clock_stops)) {
         sim_timer_cancel(&h->sim->clock, &h->deadline);
     } else {
-        sim_timer_set(&h->sim->clock, &h->deadline, deadline + h->stopped);
+        sim_timer_set(&h->sim->clock, &h->deadline, deadline + h->stopped - h->skew);
     }
 }
 
@@ -308,6 +308,7 @@ void sim_host_enable(SimHost *h, bool enable)
 {
     if (h->vtcp && !h->remove_wanted) {
         sim_note(h->sim, "vTCP is switched %s", enable ? "on" : "off");
+        h->enabled = enable;
         vnx_vtcp_set_enabled(h->vtcp, enable, host_now(h));
         schedule(h);
         arm(h);
@@ -330,23 +331,38 @@ void sim_host_force(SimHost *h)
     }
     sim_note(h->sim, "what vTCP has not drained is reset");
     h->sim->forced = true;
+    h->enabled = false;
     vnx_vtcp_set_enabled(h->vtcp, false, host_now(h));
     vnx_vtcp_reset_undrained(h->vtcp, host_now(h));
-    h->remove_wanted = true;
     schedule(h);
     arm(h);
 }
 
-void sim_host_add(SimHost *h)
+static void create(SimHost *h, const VnxVtcpConfig *cfg)
 {
     const SimScenario *sc = &h->sim->sc;
     VnxOffload to_guest = { .vnet_len = sc->vnet_len, .csum = sc->guest_csum,
                             .tso4 = sc->guest_tso4, .tso6 = sc->guest_tso6 };
     VnxOffload to_net = { .vnet_len = sc->vnet_len, .csum = sc->net_csum,
                           .tso4 = sc->net_tso4, .tso6 = sc->net_tso6 };
+    uint8_t seed[16];
+
+    for (unsigned i = 0; i < sizeof(seed); i++) {
+        seed[i] = sim_rand(&h->rng);
+    }
+    h->vtcp = vnx_vtcp_new(cfg, &ops, h, seed);
+    vnx_vtcp_set_offload(h->vtcp, VNX_TO_GUEST, &to_guest);
+    vnx_vtcp_set_offload(h->vtcp, VNX_TO_NET, &to_net);
+    vnx_vtcp_set_enabled(h->vtcp, h->enabled, host_now(h));
+    if (h->paused) {
+        vnx_vtcp_set_paused(h->vtcp, true, host_now(h));
+    }
+}
+
+void sim_host_add(SimHost *h)
+{
     VnxVtcpConfig cfg = config(h);
     GError *err = NULL;
-    uint8_t seed[16];
 
     if (h->vtcp) {
         return;
@@ -356,17 +372,46 @@ void sim_host_add(SimHost *h)
         g_error_free(err);
         return;
     }
-    for (unsigned i = 0; i < sizeof(seed); i++) {
-        seed[i] = sim_rand(&h->rng);
-    }
     sim_note(h->sim, "vTCP is added");
-    h->vtcp = vnx_vtcp_new(&cfg, &ops, h, seed);
-    vnx_vtcp_set_offload(h->vtcp, VNX_TO_GUEST, &to_guest);
-    vnx_vtcp_set_offload(h->vtcp, VNX_TO_NET, &to_net);
-    vnx_vtcp_set_enabled(h->vtcp, true, host_now(h));
-    if (h->paused) {
-        vnx_vtcp_set_paused(h->vtcp, true, host_now(h));
+    h->enabled = true;
+    create(h, &cfg);
+}
+
+void sim_host_migrate(SimHost *h)
+{
+    VnxVtcpStats before, after;
+    VnxVtcpConfig cfg;
+    GByteArray *state;
+    GError *err = NULL;
+
+    if (!h->vtcp || !h->paused) {
+        return;
     }
+    vnx_vtcp_stats(h->vtcp, &before);
+    state = vnx_vtcp_save(h->vtcp, host_now(h));
+    cfg = *vnx_vtcp_config(h->vtcp);
+    count(h);
+    vnx_vtcp_free(h->vtcp);
+    h->migrations++;
+    /* another host: another clock, perhaps less memory */
+    h->skew = sim_int(&h->rng, -(host_now(h) - h->skew), 1000 * SIM_S);
+    if (sim_chance(&h->rng, 0.3)) {
+        cfg.buffer_size = VNX_BUFFER_SIZE_MIN;
+        cfg.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN;
+    }
+    create(h, &cfg);
+    if (!vnx_vtcp_load(h->vtcp, state->data, state->len, host_now(h), &err)) {
+        sim_fail(h->sim, "saved state refused: %s", err->message);
+        g_error_free(err);
+    }
+    vnx_vtcp_stats(h->vtcp, &after);
+    sim_note(h->sim, "migrated: %u bytes of state, %" PRIu64 " bytes undelivered",
+             state->len, after.undelivered);
+    if (after.undelivered != before.undelivered) {
+        sim_fail(h->sim, "%" PRIu64 " bytes undelivered before a migration, %" PRIu64
+                 " after it", before.undelivered, after.undelivered);
+    }
+    g_byte_array_unref(state);
 }
 
 void sim_host_reconfigure(SimHost *h)

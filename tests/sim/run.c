@@ -72,9 +72,11 @@ static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 /* ---- planned disturbances ---- */
 
 typedef enum What {
-    FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, SWITCH_OFF, SWITCH_ON,
+    FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, MIGRATE, SWITCH_OFF, SWITCH_ON,
     REMOVE, ADD, FORCE, RECONFIGURE, BLACKHOLE
 } What;
+
+static void plan_at(Sim *sim, What what, int64_t when);
 
 typedef struct Action {
     SimTimer timer;
@@ -102,8 +104,16 @@ static void act(void *opaque)
         sim_node_freeze(&sim->node[SIM_NET], a->what == FREEZE_NET);
         break;
     case PAUSE:
+        sim_host_pause(&sim->host, true);
+        if (sim_chance(&sim->rng, sim->sc.migrate)) {
+            plan_at(sim, MIGRATE, sim->clock.now + sim_int(&sim->rng, 0, 5 * SIM_MS));
+        }
+        break;
     case RESUME:
-        sim_host_pause(&sim->host, a->what == PAUSE);
+        sim_host_pause(&sim->host, false);
+        break;
+    case MIGRATE:
+        sim_host_migrate(&sim->host);
         break;
     case SWITCH_OFF:
     case SWITCH_ON:
@@ -173,7 +183,9 @@ static void plan_all(Sim *sim)
     }
     if (sc->forced_ms > 0) {
         plan_at(sim, FORCE, sc->forced_ms * SIM_MS);
-        plan_at(sim, ADD, (sc->forced_ms + 100) * SIM_MS);
+        /* it stays a while, for those who doubt the RST (RFC 5961) */
+        plan_at(sim, REMOVE, (sc->forced_ms + 5000) * SIM_MS);
+        plan_at(sim, ADD, (sc->forced_ms + 5100) * SIM_MS);
     }
     if (sc->blackhole_ms > 0) {
         plan_at(sim, BLACKHOLE, sc->blackhole_ms * SIM_MS);
@@ -346,6 +358,7 @@ void sim_run(const SimScenario *sc, bool verbose, SimResult *result)
 
     sim->sc = *sc;
     sim->verbose = verbose;
+    sim->rng = sim_rng(sc->seed, "run");
     sim_clock_init(&sim->clock);
     sim_check_init(sim);
     for (int i = 0; i < SIM_LINKS; i++) {

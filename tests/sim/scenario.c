@@ -253,6 +253,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
         s->pauses = sim_int(r, 0, 2);
         s->pause_ms = log_between(r, 1, 2000);
         s->clock_stops = sim_uniform(r) < 0.5;
+        s->migrate = 0.2;
         s->toggles = sim_int(r, 0, 3);
         s->reconfigs = sim_int(r, 0, 4);
         s->modes = sim_uniform(r) < 0.5;
@@ -301,6 +302,19 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
         s->forced_ms = log_between(r, 5, 500);
         s->read_stall = 0.3;
         s->read_stall_ms = 5000;
+        if (sim_uniform(r) < 0.5) {
+            rough(r, net_tx, 0.3);
+            rough(r, net_rx, 0.3);
+        }
+        break;
+    case SIM_THEME_MIGRATE:
+        s->pauses = sim_int(r, 1, 4);
+        s->pause_ms = log_between(r, 1, 2000);
+        s->clock_stops = sim_uniform(r) < 0.5;
+        s->migrate = 0.8;
+        s->actions_ms = log_between(r, 5, 500);
+        s->kbytes = log_between(r, 20, 600);
+        guest_rx->queue = log_between(r, 4, 256);
         if (sim_uniform(r) < 0.5) {
             rough(r, net_tx, 0.3);
             rough(r, net_rx, 0.3);

@@ -26,7 +26,7 @@ typedef enum SimLinkId {
     X(STALL, "stall") X(PAUSE, "pause") X(TOGGLE, "toggle") X(REMOVE, "remove") \
     X(MEMORY, "memory") X(ABORT, "abort") X(CORRUPT, "corrupt") X(SLOW, "slow") \
     X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") X(OFFLOAD, "offload") \
-    X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force")
+    X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force") X(MIGRATE, "migrate")
 
 typedef enum SimTheme {
 #define SIM_X(name, text) SIM_THEME_##name,
@@ -81,9 +81,10 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(pauses, "times the VM is stopped") \
     X(pause_ms, "for up to so long") \
     X(clock_stops, "vTCP's clock stands still in a pause") \
+    X(migrate, "probability that a stopped VM is resumed elsewhere: saved and loaded") \
     X(toggles, "times vTCP is switched off and on") \
     X(removals, "times it is drained, removed, and later added anew") \
-    X(forced_ms, "then what is not drained is reset, vTCP removed; 0: never") \
+    X(forced_ms, "then what is not drained is reset, and vTCP switched off; 0: never") \
     X(reconfigs, "times its configuration changes") \
     X(modes, "these changes touch the mode too") \
     X(actions_ms, "all that happens within this time") \

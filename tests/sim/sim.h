@@ -101,9 +101,11 @@ struct SimNode {
 typedef struct SimHost {
     Sim *sim;
     VnxVtcp *vtcp;              /* NULL: frames go straight through */
+    bool enabled;
     bool paused;
     bool remove_wanted;
-    int64_t stopped;            /* by which vTCP's clock lags */
+    int64_t stopped;            /* by which vTCP's clock lags ... */
+    int64_t skew;               /* ... or is ahead, after a migration */
     int64_t paused_since;
     bool refused[2];            /* by the knob "busy" */
     bool link_refused[2];
@@ -112,12 +114,13 @@ typedef struct SimHost {
     SimTimer bh, deadline, unbusy;
     SimRng rng;
     VnxVtcpStats total;         /* counters of instances that were removed */
-    unsigned removals;
+    unsigned removals, migrations;
 } SimHost;
 
 struct Sim {
     SimScenario sc;
     bool verbose;
+    SimRng rng;
     SimClock clock;
     SimLink link[SIM_LINKS];
     SimNode node[2];            /* by side */
@@ -155,7 +158,9 @@ void sim_host_room(SimHost *h, int dir);
 void sim_host_pause(SimHost *h, bool pause);
 void sim_host_enable(SimHost *h, bool enable);
 void sim_host_remove(SimHost *h);
-/* Give up what is not drained, and remove. */
+/* While paused: save, free, and load into another instance, on another clock. */
+void sim_host_migrate(SimHost *h);
+/* Switch off, and give up what is not drained. */
 void sim_host_force(SimHost *h);
 void sim_host_add(SimHost *h);
 void sim_host_reconfigure(SimHost *h);
