@@ -227,8 +227,13 @@ static void orphans(Sim *sim)
         SimConn *c = &sim->conns[i];
 
         for (int side = 0; side < 2; side++) {
-            if (!c->app[side].over && c->app[!side].reset &&
-                sim->clock.now > c->reset_at + ORPHAN_NS) {
+            bool reset = c->app[!side].reset && sim->clock.now > c->reset_at + ORPHAN_NS;
+            /* the other end was done, and its stack forgot the connection by an RST */
+            bool forced = sim->forced && c->app[!side].over &&
+                          sim->node[!side].stack->active() == 0 &&
+                          sim->clock.now > sim->last_action + ORPHAN_NS;
+
+            if (!c->app[side].over && (reset || forced)) {
                 sim_node_abort(&sim->node[side], c);
             }
         }
