@@ -163,6 +163,36 @@ static void test_guest_does_not_read(void)
     world_free(w);
 }
 
+/* What waits for such a guest is bounded, and the oldest is what it gets. */
+static void test_bounded_queue(void)
+{
+    const int limit = 4096;
+    World *w = world_new(VTCP);
+    QDict *stats, *out;
+
+    guest_start(w, 0, 0);
+    for (int i = 0; i < limit + 100; i++) {
+        send_marker(w, REMOTE);
+    }
+    vtcp_wait_stat(w, "not-tcp", limit + 100);
+    stats = vtcp_stats(w);
+    out = qdict_get_qdict(stats, "to-guest");
+    g_assert_true(qdict_get_bool(out, "blocked"));
+    g_assert_cmpint(qdict_get_int(out, "waiting"), ==, limit);
+    g_assert_cmpint(qdict_get_int(out, "waiting-bytes"), ==, limit * 60);
+    g_assert_cmpint(qdict_get_int(out, "queued"), ==, limit);
+    g_assert_cmpint(qdict_get_int(out, "dropped"), ==, 99);     /* one is parked */
+    qobject_unref(stats);
+
+    w->markers = 0;
+    for (int i = 0; i < RX_BUFFERS / 2; i++) {
+        guest_post(w, 1);
+        w->markers++;
+        g_assert_true(receive(w, GUEST).marker);
+    }
+    world_free(w);
+}
+
 static void test_stop_cont(void)
 {
     World *w = connected(VTCP);
@@ -297,6 +327,7 @@ static void test_status(void)
     say(w, REMOTE, PORT + 1, ACK | PSH, 1, 1, "passed");
     hear(w, GUEST, PORT + 1, ACK, 1, 1, "passed");
     expect_nothing(w, REMOTE);
+    g_assert_cmpint(vtcp_stat(w, "flows"), ==, 0);
     g_assert_cmpint(vtcp_stat(w, "flows-created"), ==, 1);
     connect_guest(w, PORT + 2);
     say(w, REMOTE, PORT + 2, ACK | PSH, 1, 1, "new");
@@ -479,6 +510,7 @@ int main(int argc, char **argv)
     qtest_add_func("/vnx/vtcp/T4/retransmit-to-net", test_retransmit_to_net);
     qtest_add_func("/vnx/vtcp/T4/stalled-guest", test_stalled_guest);
     qtest_add_func("/vnx/vtcp/T9/guest-does-not-read", test_guest_does_not_read);
+    qtest_add_func("/vnx/vtcp/T8/bounded-queue", test_bounded_queue);
     qtest_add_func("/vnx/vtcp/T9/stop-cont", test_stop_cont);
     qtest_add_data_func("/vnx/vtcp/T9/link-nic", "nic0", test_link);
     qtest_add_data_func("/vnx/vtcp/T9/link-netdev", "n0", test_link);
