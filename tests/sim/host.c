@@ -125,8 +125,47 @@ static SimFrame *gather(const struct iovec *iov, unsigned iovcnt, size_t size)
     return f;
 }
 
+/*
+ * The tests' test: what a broken vTCP might do once it runs well.  Each must be noticed.
+ * Returns false if the frame is to vanish.
+ */
+static bool sabotage(SimHost *h, int dir, SimFrame *f)
+{
+    size_t l3 = sim_vnet_l3(f->data, f->len, h->sim->sc.vnet_len);
+    uint8_t *packet = f->data + l3;
+    SimTcp t = sim_tcp_read(packet, f->len - l3);
+    unsigned serial = h->emitted++;
+
+    if (h->sim->sc.sabotage == 2) {
+        return serial < 30 || dir == VNX_TO_GUEST;
+    }
+    if (serial < 10 || h->sabotaged || (t.flags & 7) || !t.payload_len) {
+        return true;
+    }
+    h->sabotaged = true;
+    if (h->sim->sc.sabotage == 1) {
+        packet[t.payload] ^= 1;
+    } else {
+        packet[t.l4 + 9] += 1;          /* 64 KiB more */
+    }
+    if (!sim_vnet_vouched(f->data, h->sim->sc.vnet_len)) {
+        uint16_t csum;
+
+        packet[t.l4 + 16] = packet[t.l4 + 17] = 0;
+        csum = sim_checksum(packet + t.l4, t.ip_len - t.l4,
+                            sim_pseudo_sum(packet, t.ip_len - t.l4));
+        packet[t.l4 + 16] = csum >> 8;
+        packet[t.l4 + 17] = csum;
+    }
+    return true;
+}
+
 static void output(SimHost *h, int dir, SimFrame *f, const char *what)
 {
+    if (h->sim->sc.sabotage && !sabotage(h, dir, f)) {
+        g_free(f);
+        return;
+    }
     sim_trace(h->sim, dir == VNX_TO_GUEST ? "> guest" : "> net", f, what);
     if (h->paused && what[0] != 'P') {
         sim_fail(h->sim, "vTCP sent a frame while paused");

@@ -40,6 +40,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
 /* Knobs of a run.  All are doubles, so that one table serves them all. */
 #define SIM_KNOBS(X) \
     X(vtcp, "vTCP stands between the stacks") \
+    X(sabotage, "make vTCP look broken: 1 wrong byte, 2 lost for good, 3 lying ACK") \
     X(forget, "vTCP must have forgotten all flows in the end") \
     X(strict, "the other end's windows count as promises too") \
     X(conns, "connections") \

@@ -115,6 +115,8 @@ typedef struct SimHost {
     SimRng rng;
     VnxVtcpStats total;         /* counters of instances that were removed */
     unsigned removals, migrations;
+    unsigned emitted;           /* for sabotage, both */
+    bool sabotaged;
 } SimHost;
 
 struct Sim {
