@@ -237,6 +237,13 @@ bool step_state(World *w, const char *verb, Words *ws)
             return true;
         }
     }
+    if (!strcmp(verb, "has-work") || !strcmp(verb, "no-work")) {
+        world_start(w);
+        if (vnx_vtcp_has_work(w->vtcp) != !strcmp(verb, "has-work")) {
+            fail(w, "vTCP has %s to do now", strcmp(verb, "no-work") ? "nothing" : "work");
+        }
+        return true;
+    }
     if (!strcmp(verb, "drained") || !strcmp(verb, "undrained")) {
         world_start(w);
         if (vnx_vtcp_drained(w->vtcp) != !strcmp(verb, "drained")) {
