@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "world.h"
+#include "libqos/libqos.h"
 
 #define VTCP "-object filter-vtcp,id=f0,netdev=n0"
 #define PORT 1000
@@ -490,6 +491,52 @@ static void test_saved_and_resumed(void)
     world_free(w);
 }
 
+static void snapshot(World *w, const char *command)
+{
+    g_autofree char *said = qtest_hmp(w->qts, "%s vnx", command);
+
+    g_assert_cmpstr(said, ==, "");
+}
+
+/* What the filter owed when the snapshot was taken is owed again. */
+static void test_snapshot(void)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *args = NULL;
+    World *w, then;
+    int fd;
+
+    if (!have_qemu_img()) {
+        g_test_skip("no qemu-img");
+        return;
+    }
+    fd = g_file_open_tmp("vnx-snapshot-XXXXXX", &path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    mkqcow2(path, 16);
+    args = g_strdup_printf(VTCP " -drive if=none,format=qcow2,file=%s", path);
+    w = connected(args);
+    hello_to_guest(w);
+    snapshot(w, "savevm");
+    then = *w;
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    connect_guest(w, PORT + 1);
+
+    snapshot(w, "loadvm");
+    w->rx_posted = then.rx_posted;      /* the guest's memory is that of the snapshot */
+    w->rx_seen = then.rx_seen;
+    w->tx_sent = then.tx_sent;
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 5);
+    g_assert_cmpint(vtcp_stat(w, "flows"), ==, 1);
+    g_assert_cmpint(step_until(w, GUEST, 5000), <, 5000);
+    hear(w, GUEST, PORT, ACK, 1, 1, "hello");
+    say(w, GUEST, PORT, ACK, 1, 6, NULL);
+    vtcp_wait_stat(w, "undelivered", 0);
+    world_free(w);
+    unlink(path);
+}
+
 /* A QEMU that ends with data in hand does not end in silence. */
 static void test_quit(void)
 {
@@ -525,5 +572,6 @@ int main(int argc, char **argv)
     qtest_add_func("/vnx/vtcp/T9/quit", test_quit);
     qtest_add_func("/vnx/vtcp/T9-U3/migration", test_migration);
     qtest_add_func("/vnx/vtcp/T9-U3/saved-and-resumed", test_saved_and_resumed);
+    qtest_add_func("/vnx/vtcp/T9-U3/snapshot", test_snapshot);
     return g_test_run();
 }
