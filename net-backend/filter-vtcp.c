@@ -16,6 +16,10 @@
  * wants to change the engine only writes down what it wants, and vtcp_sync() tells
  * the engine at the next entry.
  *
+ * Nor does the engine send to a netdev that is handing us a frame: the bottom half does.
+ * User-mode networking would take data in the middle of its own output, and keep its ACKs
+ * for later, one for each turn of the main loop.
+ *
  *      frame -> vtcp_enter() -> push -> vtcp_leave() -> bottom half, timer
  *      bottom half, timer, QMP, run state, migration -> vtcp_service()
  *
@@ -112,6 +116,10 @@ static bool vtcp_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigne
         vnx_outlet_send_last(o, vtcp_place(s), iov, iovcnt);
     } else if (vnx_outlet_blocked(o)) {
         s->refused[dir] = true;
+        taken = false;
+    } else if (dir == VNX_TO_NET && s->netdev_sends) {
+        s->refused[dir] = true;
+        s->again = true;
         taken = false;
     } else {
         vnx_outlet_send(o, vtcp_place(s), QEMU_NET_PACKET_FLAG_NONE, iov, iovcnt);
@@ -376,8 +384,10 @@ static ssize_t vtcp_receive(FilterVtcp *s, NetClientState *sender, unsigned flag
     } else {
         int64_t now = vtcp_enter(s);
 
+        s->netdev_sends = dir == VNX_TO_GUEST;
         taken = vtcp_push(s, dir, flags, vnet_len, iov, iovcnt, false, now);
         vtcp_leave(s, now);
+        s->netdev_sends = false;
     }
     return taken ? MAX(iov_size(iov, iovcnt), 1) : 0;
 }

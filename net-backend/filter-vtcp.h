@@ -44,6 +44,7 @@ struct FilterVtcp {
     /* inside the engine; what arrives meanwhile waits */
     bool busy;
     bool again;                     /* vtcp_service() was asked for meanwhile */
+    bool netdev_sends;              /* we are called by the netdev: give it nothing */
     QSIMPLEQ_HEAD(, VtcpDeferred) deferred;
     size_t deferred_bytes;
 
