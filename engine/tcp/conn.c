@@ -42,8 +42,9 @@ static VnxAge conn_age(const VnxConn *c)
     case VNX_FLOW_SYN_RECEIVED:
         return VNX_AGE_HALF_OPEN;
     case VNX_FLOW_ESTABLISHED:
-    case VNX_FLOW_RESET:
         return VNX_AGE_ESTABLISHED;
+    case VNX_FLOW_RESET:
+        return conn_gone(c) ? VNX_AGE_ENDED : VNX_AGE_ESTABLISHED;
     default:
         return VNX_AGE_ENDED;
     }
@@ -60,8 +61,9 @@ void conn_set_state(VnxConn *c, VnxFlowState state)
 
 static bool conn_evictable(const VnxConn *c)
 {
-    return c->state != VNX_FLOW_RESET && !half_undelivered(&c->half[0]) &&
-           !half_undelivered(&c->half[1]);
+    return conn_age(c) == VNX_AGE_ENDED ||
+           (c->state != VNX_FLOW_RESET && !half_undelivered(&c->half[0]) &&
+            !half_undelivered(&c->half[1]));
 }
 
 /* Make room for one more flow; false if nothing may go. */
@@ -360,6 +362,7 @@ void conn_reset(VnxConn *c)
 {
     c->v->stats.flows_reset++;
     conn_event(c, &(VnxVtcpEvent) { .type = VNX_EVENT_RESET });
+    c->given_up = true;
     conn_set_state(c, VNX_FLOW_RESET);
     for (int d = 0; d < 2; d++) {
         vnx_timer_stop(&c->half[d].timer);
@@ -367,4 +370,18 @@ void conn_reset(VnxConn *c)
         c->rst_due[d] = true;
         conn_queue(c, d);
     }
+}
+
+/*
+ * Both RSTs are out.  What an end has received of the other may not be what vTCP knew, and
+ * then it only challenges the RST (RFC 5961 3.2): that gets its answer for a while.
+ */
+void conn_linger(VnxConn *c)
+{
+    for (int d = 0; d < 2; d++) {
+        half_discard(&c->half[d]);
+        c->half[d].adv_edge = half_ack(&c->half[d]);    /* promises are over */
+    }
+    conn_drop_state(c);
+    vnx_flow_table_touch(c->v->flows, &c->node, conn_age(c), c->v->now);
 }

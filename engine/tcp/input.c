@@ -380,6 +380,15 @@ static VnxVerdict input_resetting(VnxConn *c, VnxDir dir, VnxPacket *p)
 {
     VnxHalf *r = &c->half[!dir];
 
+    if (conn_gone(c)) {
+        if (p->flags & VNX_TCP_RST) {
+            return VNX_VERDICT_PASS;
+        }
+        if (p->flags & VNX_TCP_ACK) {
+            conn_answer_rst(c, dir, p);
+        }
+        return VNX_VERDICT_CONSUMED;
+    }
     if (!c->rst_due[0] && !c->rst_due[1] && half_holds(r)) {
         if (p->flags & VNX_TCP_RST) {
             if (seq_ge(p->seq, c->half[dir].una) &&

@@ -268,6 +268,15 @@ bool conn_send_rst(VnxConn *c, VnxDir dir)
     return true;
 }
 
+/* RFC 9293 3.10.7.1: @p, of direction @dir, belongs to a connection that is no more. */
+void conn_answer_rst(VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    VnxBuild b = { .seq = p->ack, .flags = VNX_TCP_RST };
+
+    build_init(c, !dir, &b);
+    build_emit(c, !dir, &b);    /* if busy: @p's sender will repeat itself */
+}
+
 /*
  * Forward @p, a segment of the end hosts in direction @dir, with what this
  * connection's halves require of it (rules 3, 5).  PASS if nothing had to change.

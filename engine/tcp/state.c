@@ -295,6 +295,7 @@ static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
 {
     c->state = xfer_enum(x, c->state, VNX_FLOW_STATE__MAX);
     c->opener = xfer_enum(x, c->opener, 2);
+    xfer_bool(x, &c->given_up);
     XFER(x, *age_ns);
     XFER(x, *idle_ns);
     for (int d = 0; d < 2 && !x->fault; d++) {
@@ -309,7 +310,8 @@ static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
 
 static bool conn_travels(const VnxConn *c)
 {
-    return c->state == VNX_FLOW_ESTABLISHED || c->state == VNX_FLOW_RESET;
+    return (c->state == VNX_FLOW_ESTABLISHED || c->state == VNX_FLOW_RESET) &&
+           !conn_gone(c);
 }
 
 GByteArray *vnx_vtcp_save(VnxVtcp *v, int64_t now_ns)

@@ -155,6 +155,7 @@ struct VnxConn {
     VnxDir syn_dir_answer;      /* ... whose answer goes this way ... */
     VnxPacket *syn;             /* ... and this it was */
     bool rst_due[2];            /* an RST is to go in this direction; state RESET */
+    bool given_up;              /* vTCP reset both ends; what they still say gets an RST */
     int64_t created_ns;
     uint16_t syn_flags;
     unsigned n_synack;
@@ -201,6 +202,12 @@ static inline VnxConn *half_conn(VnxHalf *h)
     return (VnxConn *)((char *)(h - h->dir) - offsetof(VnxConn, half));
 }
 
+/* vTCP has reset both ends, and only lingers. */
+static inline bool conn_gone(const VnxConn *c)
+{
+    return c->given_up && !c->rst_due[0] && !c->rst_due[1];
+}
+
 /* The ACK number that S gets: R's own, or the early point. */
 static inline uint32_t half_ack(const VnxHalf *h)
 {
@@ -241,8 +248,9 @@ void conn_untrack(VnxConn *c, VnxReason reason);
 VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p);
 bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *syn);
 void conn_check_closed(VnxConn *c);
-/* Give up: RST to both sides as soon as they take it; the connection goes. */
+/* Give up: RST to both sides as soon as they take it; then it lingers. */
 void conn_reset(VnxConn *c);
+void conn_linger(VnxConn *c);
 /* Queue the connection for service of direction @dir in vnx_vtcp_run(). */
 void conn_queue(VnxConn *c, VnxDir dir);
 void conn_event(VnxConn *c, VnxVtcpEvent *ev);
@@ -274,6 +282,7 @@ bool half_send_ack(VnxHalf *h);
 bool half_send_probe(VnxHalf *h);
 bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit);
 bool conn_send_rst(VnxConn *c, VnxDir dir);
+void conn_answer_rst(VnxConn *c, VnxDir dir, const VnxPacket *p);
 VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p);
 
 /* sender.c: loss recovery toward R, timers */

@@ -310,6 +310,12 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
         c->half[0].ts_outdated = c->half[1].ts_outdated = true;
     }
     vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
+    if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
+        (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c)) &&
+        v->enabled && v->cfg.mode != VNX_MODE_OFF) {
+        conn_free(c);           /* over, or never ours: the SYN begins anew */
+        return vtcp_push_new(v, dir, &p);
+    }
     switch (c->state) {
     case VNX_FLOW_ESTABLISHED:
     case VNX_FLOW_RESET:
@@ -318,12 +324,6 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
     case VNX_FLOW_SYN_RECEIVED:
         return conn_handshake(c, dir, &p);
     default:
-        /* the ends have closed, or never were ours: a new SYN begins anew */
-        if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
-            v->enabled && v->cfg.mode != VNX_MODE_OFF) {
-            conn_free(c);
-            return vtcp_push_new(v, dir, &p);
-        }
         return VNX_VERDICT_PASS;
     }
 }
@@ -346,7 +346,12 @@ static void vtcp_serve(VnxVtcp *v, VnxConn *c, VnxDir dir)
             return;
         }
         c->rst_due[dir] = false;
-        if (!c->rst_due[!dir]) {
+        if (c->rst_due[!dir]) {
+            return;
+        }
+        if (c->given_up) {
+            conn_linger(c);
+        } else {
             conn_free(c);
         }
         return;
