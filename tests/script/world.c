@@ -243,7 +243,7 @@ static bool sum_flow(const VnxVtcpFlowInfo *info, void *opaque)
         if (after(h->early, known)) {
             known = h->early;
         }
-        if (h->state == VNX_HALF_ACCELERATING &&
+        if (info->state == VNX_FLOW_ESTABLISHED && h->state == VNX_HALF_ACCELERATING &&
             after(h->early + h->advertised_window, known)) {
             sums->promised += h->early + h->advertised_window - known;
         }
