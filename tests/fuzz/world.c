@@ -688,14 +688,18 @@ static void swallow_forward(void *opaque, VnxDir dir, const struct iovec *iov,
 void world_load_bent(World *w, uint32_t at, uint8_t with)
 {
     static const VnxVtcpOps ops = { .emit = swallow_emit, .forward = swallow_forward };
-    GByteArray *state = vnx_vtcp_save(w->v, w->now);
     VnxVtcp *v = vnx_vtcp_new(&w->cfg, &ops, NULL, w->seed);
+    GByteArray *state;
     uint8_t *exact;
     GError *err = NULL;
     VnxVtcpStats stats;
-    size_t size = with ? state->len : at % (state->len + 1);    /* 0: cut it off */
+    size_t size;
     bool loaded;
 
+    w->calls++;
+    state = vnx_vtcp_save(w->v, w->now);
+    w->calls--;
+    size = with ? state->len : at % (state->len + 1);           /* 0: cut it off */
     exact = g_memdup2(state->data, size);
     if (with && size) {
         exact[at % size] ^= with;
