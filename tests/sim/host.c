@@ -160,17 +160,19 @@ static bool sabotage(SimHost *h, int dir, SimFrame *f)
     return true;
 }
 
-static void output(SimHost *h, int dir, SimFrame *f, const char *what)
+static void output(SimHost *h, int dir, SimFrame *f, SimHow how)
 {
+    static const char *const notes[] = { "PASS", "forwarded", "emitted" };
+
     if (h->sim->sc.sabotage && !sabotage(h, dir, f)) {
         g_free(f);
         return;
     }
-    sim_trace(h->sim, dir == VNX_TO_GUEST ? "> guest" : "> net", f, what);
-    if (h->paused && what[0] != 'P') {
+    sim_trace(h->sim, dir == VNX_TO_GUEST ? "> guest" : "> net", f, notes[how]);
+    if (h->paused && how != SIM_PASSED) {
         sim_fail(h->sim, "vTCP sent a frame while paused");
     }
-    sim_check_output(h->sim, dir, f, what[0] == 'P');
+    sim_check_output(h->sim, dir, f, how);
     sim_link_send(link_to(h, dir), f);
 }
 
@@ -194,7 +196,7 @@ static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned 
                       h->sim->clock.now + sim_int(&h->rng, 0, 2 * SIM_MS));
         return false;
     }
-    output(h, dir, gather(iov, iovcnt, size), "emitted");
+    output(h, dir, gather(iov, iovcnt, size), SIM_EMITTED);
     return true;
 }
 
@@ -203,7 +205,7 @@ static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsign
 {
     SimHost *h = opaque;
 
-    output(h, dir, gather(iov, iovcnt, size), "forwarded");
+    output(h, dir, gather(iov, iovcnt, size), SIM_FORWARDED);
 }
 
 static bool op_stalled(void *opaque, VnxDir dir)
@@ -263,7 +265,7 @@ void sim_host_input(SimHost *h, int dir, SimFrame *f)
     }
     verdict = vnx_vtcp_push(h->vtcp, dir, iov, iovcnt, vnet_len, host_now(h));
     if (verdict == VNX_VERDICT_PASS) {
-        output(h, dir, f, "PASS");
+        output(h, dir, f, SIM_PASSED);
     } else {
         g_free(f);
     }

@@ -175,8 +175,13 @@ void sim_check_init(Sim *sim);
 void sim_check_destroy(Sim *sim);
 /* A frame of the end hosts enters vTCP in direction @dir. */
 void sim_check_input(Sim *sim, int dir, const SimFrame *f);
-/* vTCP made or rewrote a frame, and sends it in direction @dir. */
-void sim_check_output(Sim *sim, int dir, const SimFrame *f, bool passed);
+/* A frame leaves in direction @dir. */
+typedef enum SimHow {
+    SIM_PASSED,                 /* as it came */
+    SIM_FORWARDED,              /* rewritten */
+    SIM_EMITTED,                /* of vTCP's own making */
+} SimHow;
+void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how);
 
 /* trace.c: one line per frame with --verbose. */
 void sim_trace(Sim *sim, const char *where, const SimFrame *f, const char *note);
