@@ -137,7 +137,7 @@ static void app_write(SimApp *a)
         if (done < n) {
             break;
         }
-        if (sim_chance(&a->rng, sim->sc.think)) {
+        if (sim->clock.now < sim->sc.heal_s * SIM_S && sim_chance(&a->rng, sim->sc.think)) {
             a->think_until = sim->clock.now +
                 (int64_t)(-log(1 - sim_uniform(&a->rng)) * sim->sc.think_ms * SIM_MS);
         }
