@@ -16,6 +16,9 @@
 #define VNX_CC_CWND_MAX (1u << 30)
 
 extern const VnxCcOps vnx_cc_reno;
+extern const VnxCcOps vnx_cc_reno_hystart;
+extern const VnxCcOps vnx_cc_cubic;
+extern const VnxCcOps vnx_cc_bic;
 extern const VnxCcOps vnx_cc_none;
 
 /* @cwnd + @bytes, at most VNX_CC_CWND_MAX. */

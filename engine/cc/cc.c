@@ -16,6 +16,9 @@
 
 static const VnxCcOps *const algorithms[] = {
     &vnx_cc_reno,
+    &vnx_cc_reno_hystart,
+    &vnx_cc_cubic,
+    &vnx_cc_bic,
     &vnx_cc_none,
 };
 

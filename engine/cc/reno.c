@@ -6,8 +6,8 @@
  * of NewReno's recovery (RFC 6582) is the sender's; what is here is how cwnd
  * grows outside of it and how far it falls.
  *
- *  - slow start, cwnd < ssthresh: an ACK adds what it acknowledges, at most
- *    L = 2 SMSS of it (RFC 3465 2.2), and L = 1 SMSS in the slow start that
+ *  - slow start, cwnd < ssthresh (hystart.c): an ACK adds what it acknowledges,
+ *    at most L = 2 SMSS of it (RFC 3465 2.2), and L = 1 SMSS in the slow start that
  *    follows a timeout (RFC 3465 2.3);
  *  - congestion avoidance: one SMSS for each whole cwnd acknowledged, that is,
  *    for each round trip (RFC 5681 3.1, RFC 3465 2.1);
@@ -16,19 +16,19 @@
  *    of what had timed out before keeps ssthresh (RFC 5681 3.1);
  *  - idle for longer than an RTO: no more than the initial window (RFC 5681 4.1).
  *
+ * "reno-hystart" is the same, but the first slow start is HyStart++'s (RFC 9406).
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include <glib.h>
 
 #include "cc-private.h"
-
-#define ABC_LIMIT_SEGMENTS           2u     /* RFC 3465 2.2 */
-#define ABC_LIMIT_AFTER_RTO_SEGMENTS 1u     /* RFC 3465 2.3 */
+#include "hystart.h"
 
 typedef struct RenoState {
+    VnxSlowStart slow_start;
     uint32_t avoidance_bytes;       /* acknowledged since cwnd last grew by an SMSS */
-    bool after_rto;                 /* this slow start follows a timeout */
     bool rto_unanswered;            /* nothing new acknowledged since the last timeout */
 } RenoState;
 
@@ -39,32 +39,29 @@ static RenoState *reno(VnxCc *cc)
 
 static void reno_init(VnxCc *cc, int64_t now_ns)
 {
-    cc->cwnd = cc->initial_window;
-    cc->ssthresh = VNX_CC_UNLIMITED;    /* "arbitrarily high", RFC 5681 3.1 */
+    vnx_slow_start_init(&reno(cc)->slow_start, cc, false);
+}
+
+static void reno_hystart_init(VnxCc *cc, int64_t now_ns)
+{
+    vnx_slow_start_init(&reno(cc)->slow_start, cc, true);
 }
 
 static void reno_on_ack(VnxCc *cc, const VnxCcAck *ack)
 {
     RenoState *s = reno(cc);
-    uint32_t acked = ack->acked;
 
     s->rto_unanswered = false;
-    if (!ack->cwnd_limited) {
-        return;
-    }
-    if (cc->cwnd < cc->ssthresh) {
-        uint32_t limit = (s->after_rto ? ABC_LIMIT_AFTER_RTO_SEGMENTS
-                                       : ABC_LIMIT_SEGMENTS) * cc->mss;
-        uint32_t step = MIN(MIN(acked, limit), cc->ssthresh - cc->cwnd);
-
-        cc->cwnd = vnx_cc_add(cc->cwnd, step);
+    if (vnx_slow_start_on_ack(&s->slow_start, cc, ack)) {
         s->avoidance_bytes = 0;
         return;
     }
-    s->after_rto = false;
+    if (!ack->cwnd_limited) {
+        return;
+    }
     /* RFC 3465 2.1.  No ACK is worth more than one SMSS, not even one of a whole
      * window and more: so what it counts is capped at a window. */
-    s->avoidance_bytes += MIN(acked, cc->cwnd);
+    s->avoidance_bytes += MIN(ack->acked, cc->cwnd);
     if (s->avoidance_bytes >= cc->cwnd) {
         s->avoidance_bytes -= cc->cwnd;
         cc->cwnd = vnx_cc_add(cc->cwnd, cc->mss);
@@ -79,8 +76,8 @@ static void reno_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t 
     if (!again) {
         cc->ssthresh = MAX(in_flight / 2, 2 * cc->mss);
     }
+    vnx_slow_start_on_loss(&s->slow_start, kind);
     s->avoidance_bytes = 0;
-    s->after_rto = kind == VNX_CC_LOSS_RTO;
     s->rto_unanswered = kind == VNX_CC_LOSS_RTO;
     /* The loss window is one SMSS (RFC 5681 3.1); ECN is answered as a fast
      * retransmit is (RFC 3168 6.1.2). */
@@ -100,6 +97,15 @@ const VnxCcOps vnx_cc_reno = {
     .name = "reno",
     .state_size = sizeof(RenoState),
     .init = reno_init,
+    .on_ack = reno_on_ack,
+    .on_loss = reno_on_loss,
+    .on_idle = reno_on_idle,
+};
+
+const VnxCcOps vnx_cc_reno_hystart = {
+    .name = "reno-hystart",
+    .state_size = sizeof(RenoState),
+    .init = reno_hystart_init,
     .on_ack = reno_on_ack,
     .on_loss = reno_on_loss,
     .on_idle = reno_on_idle,

@@ -184,9 +184,8 @@ static uint32_t half_target_edge(VnxHalf *h)
 /*
  * The window field for an ACK of @ack to S.  Rounding up to the scale may promise
  * less than one unit more than there is: vnx_segbuf_room() leaves a chunk.
- * @commit: it is about to be sent; the edge moves.
  */
-uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
+uint32_t half_window(VnxHalf *h, uint32_t ack)
 {
     unsigned shift = half_conn(h)->end[h->dir].wscale;
     uint32_t unit = 1u << shift;
@@ -196,13 +195,18 @@ uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit)
     if (h->state != VNX_HALF_OBSERVING || half_conn(h)->state == VNX_FLOW_RESET) {
         field = MAX(field, (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift);
     }
-    field = MIN(field, UINT16_MAX);
-    if (commit) {
-        h->adv_edge = seq_max(h->adv_edge, ack + (field << shift));
-        h->last_ack = ack;
-        half_reserve(h);
-    }
-    return field;
+    return MIN(field, UINT16_MAX);
+}
+
+/* A segment with this ACK number and window field is on its way to S. */
+void half_told(VnxHalf *h, uint32_t ack, uint16_t field)
+{
+    unsigned shift = half_conn(h)->end[h->dir].wscale;
+
+    h->adv_edge = seq_max(h->adv_edge, ack + ((uint32_t)field << shift));
+    h->last_ack = seq_max(h->last_ack, ack);
+    h->ack_due = false;
+    half_reserve(h);
 }
 
 /* RFC 9293 3.8.6.2.2: offer more only if it is worth a segment. */
@@ -215,7 +219,7 @@ bool half_window_update_due(VnxHalf *h)
         return false;
     }
     ack = half_ack(h);
-    edge = ack + (half_window(h, ack, false) << shift);
+    edge = ack + (half_window(h, ack) << shift);
     gain = seq_ahead(edge, h->adv_edge);
     left = seq_ahead(h->adv_edge, ack);
     /* either S is about to run dry, or twice the window opened up */

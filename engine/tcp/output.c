@@ -17,7 +17,7 @@
 
 #include "engine/tcp/vtcp-private.h"
 
-/* Headers for a segment in direction @dir; commits ACK and window. */
+/* Headers for a segment in direction @dir, with the ACK and window of now. */
 static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
 {
     VnxHalf *acks = &c->half[!dir];
@@ -25,7 +25,7 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
     const VnxOffload *offload = &c->v->offload[dir];
 
     b->ack = half_ack(acks);
-    b->window = half_window(acks, b->ack, true);
+    b->window = half_window(acks, b->ack);
     b->timestamp = from->ts;
     b->tsval = from->tsval;
     b->tsecr = acks->state == VNX_HALF_ACCELERATING || acks->state == VNX_HALF_DRAINING ?
@@ -35,7 +35,7 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
     b->ip_id = from->ip_id++;
 }
 
-/* True if the frame went out. */
+/* True if the frame went out: S of the half that it acknowledges knows ACK and window. */
 static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
 {
     VnxVtcp *v = c->v;
@@ -55,13 +55,8 @@ static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
         v->busy[dir] = true;
         return false;
     }
+    half_told(&c->half[!dir], b->ack, b->window);
     return true;
-}
-
-/* What is to be acknowledged in direction @dir has been. */
-static void acked(VnxConn *c, VnxDir dir)
-{
-    c->half[!dir].ack_due = false;
 }
 
 static unsigned tcp_header_len(const VnxConn *c)
@@ -129,11 +124,11 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
         conn_queue(c, h->dir);
         return false;
     }
-    acked(c, h->dir);
     end += fin;
     if (retransmit || seq_lt(seq, h->max)) {
         v->stats.retransmits++;
         h->retransmits++;
+        vnx_rtt_forget(&h->rtt);
         if (h->timing && seq_gt(h->timed_seq, seq) && seq_lt(seq, h->max)) {
             h->timing = false;          /* Karn: it would be ambiguous */
         }
@@ -144,10 +139,13 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
             .len = got,
             .by_rto = h->rto_recovery,
         });
-    } else if (!h->timing) {
-        h->timing = true;
-        h->timed_seq = end;
-        h->timed_ns = v->now;
+    } else {
+        vnx_rtt_sent(&h->rtt, seq, end, v->now);
+        if (!h->timing) {
+            h->timing = true;
+            h->timed_seq = end;
+            h->timed_ns = v->now;
+        }
     }
     if (!retransmit) {
         if (seq == h->una && seq_le(h->max, seq)) {
@@ -227,7 +225,6 @@ bool half_send_ack(VnxHalf *h)
     if (!build_emit(c, dir, &b)) {
         return false;
     }
-    h->ack_due = false;
     c->v->stats.early_acks++;
     return true;
 }
@@ -242,7 +239,6 @@ bool half_send_probe(VnxHalf *h)
     if (!build_emit(c, h->dir, &b)) {
         return false;
     }
-    acked(c, h->dir);
     c->v->stats.window_probes++;
     return true;
 }
@@ -294,7 +290,7 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
     v->stats.payload_passed += p->payload_len;
     if (acks->state != VNX_HALF_OBSERVING ||
         (acks->early_acked_bytes && seq_lt(p->ack, ack))) {
-        window = half_window(acks, ack, true);
+        window = half_window(acks, ack);
         if (p->ack != ack) {
             vnx_packet_set_ack(p, ack);
             vnx_packet_clear_sack(p);
@@ -305,14 +301,8 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
             vnx_packet_set_window(p, window);
             changed = true;
         }
-        acks->ack_due = false;
-    } else {
-        unsigned shift = c->end[!dir].wscale;
-
-        acks->last_ack = seq_max(acks->last_ack, p->ack);
-        acks->adv_edge = seq_max(acks->adv_edge, p->ack + ((uint32_t)p->window << shift));
-        acks->ack_due = false;
     }
+    half_told(acks, p->ack, p->window);
     if (data->state == VNX_HALF_ACCELERATING || data->state == VNX_HALF_DRAINING) {
         /* an empty segment ahead of the data would be beyond R's window */
         if (!p->payload_len && !(p->flags & (VNX_TCP_FIN | VNX_TCP_RST)) &&

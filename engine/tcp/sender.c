@@ -93,7 +93,7 @@ void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
 {
     VnxVtcp *v = half_conn(h)->v;
     uint32_t n = ack - h->una;
-    int64_t sample = 0;
+    int64_t sample = 0, rtt_ns = vnx_rtt_acked(&h->rtt, ack, v->now);
     bool was_recovering = h->recovery || h->rto_recovery;
 
     if (h->timing && seq_ge(ack, h->timed_seq)) {
@@ -147,7 +147,7 @@ void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
             .now_ns = v->now,
             .acked = n,
             .in_flight = in_flight,
-            .rtt_ns = sample,
+            .rtt_ns = rtt_ns,
             .srtt_ns = h->rtt.srtt_ns,
             .min_rtt_ns = h->rtt.min_ns,
             .cwnd_limited = h->cwnd_limited,
@@ -191,15 +191,15 @@ void half_timeout(VnxHalf *h)
     VnxConn *c = half_conn(h);
     VnxVtcp *v = c->v;
 
+    if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
+        conn_reset(c);
+        return;
+    }
     if (v->busy[h->dir] ||
         (v->ops->receiver_stalled && v->ops->receiver_stalled(v->opaque, h->dir))) {
         /* R has not had the chance to answer (rule 9) */
         h->timing = false;
         half_rearm(h);
-        return;
-    }
-    if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
-        conn_reset(c);
         return;
     }
     h->backoff = MIN(h->backoff + 1, 32u);

@@ -269,7 +269,8 @@ void half_discard(VnxHalf *h);
 void half_set_una(VnxHalf *h, uint32_t una);
 void half_set_early(VnxHalf *h, uint32_t early);
 void half_reserve(VnxHalf *h);
-uint32_t half_window(VnxHalf *h, uint32_t ack, bool commit);
+uint32_t half_window(VnxHalf *h, uint32_t ack);
+void half_told(VnxHalf *h, uint32_t ack, uint16_t field);
 bool half_window_update_due(VnxHalf *h);
 void half_reconsider(VnxHalf *h);
 

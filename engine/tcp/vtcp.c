@@ -232,6 +232,8 @@ void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns)
 
         /* a round trip that spans a stop says nothing (rule 13) */
         c->half[0].timing = c->half[1].timing = false;
+        vnx_rtt_forget(&c->half[0].rtt);
+        vnx_rtt_forget(&c->half[1].rtt);
     }
 }
 

@@ -38,7 +38,8 @@ typedef struct VnxCcAck {
     int64_t now_ns;
     uint32_t acked;                     /* bytes it newly acknowledges */
     uint32_t in_flight;                 /* before this ACK */
-    int64_t rtt_ns;                     /* this ACK's sample, 0: none */
+    int64_t rtt_ns;                     /* of what it acknowledges last, 0: not known;
+                                         * also many in a round trip */
     int64_t srtt_ns;
     int64_t min_rtt_ns;
     bool cwnd_limited;                  /* the sender had more to send than cwnd let it */
@@ -68,7 +69,8 @@ struct VnxCcOps {
     uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
 };
 
-/* By name, or NULL.  "reno" and "none" (never limits, but for what follows a timeout). */
+/* By name, or NULL.  "reno", "reno-hystart", "cubic", "bic", and "none" (never limits, but
+ * for what follows a timeout). */
 const VnxCcOps *vnx_cc_find(const char *name);
 /* The @i-th algorithm, or NULL past the last one. */
 const VnxCcOps *vnx_cc_get(unsigned i);
