@@ -173,6 +173,26 @@ def test_t9_reader_that_stops_for_10_s(bed, vtcp_on, seed, side):
     wait_drained(vtcp)
 
 
+@pytest.mark.parametrize("nic", ["user", "stream", "vmxnet3"])
+@pytest.mark.parametrize("side", ["guest", "host"])
+def test_t9_reader_that_stops_and_goes_on(bed, vtcp_on, seed, nic, side):
+    """T4 T6 T9: after a closed window it goes on, at a pace worth the name (32 MiB)."""
+    vtcp = vtcp_on(NICS[nic])
+    direction = "host-to-guest" if side == "guest" else "guest-to-host"
+    going = bed.transfer(NICS[nic], direction, seed)
+    reader = going[bed.guest.peer if side == "guest" else bed.host]
+    for _ in range(2):
+        reader.wait_moved("received", ON_IT_GOES)
+        reader.pause()
+        for job in going.jobs:
+            job.wait_stalled()
+        reader.resume()
+        reader.wait_moved("received", 2 * ON_IT_GOES)
+    going.finish()
+    going.check()
+    wait_drained(vtcp)
+
+
 @pytest.mark.parametrize("direction", [*DIRECTIONS, "both"])
 def test_t9_stop_and_cont_in_mid_transfer(bed, vtcp_on, seed, direction):
     """T9 rule 11: a stopped VM loses nothing and gets no data acknowledged for it."""

@@ -174,7 +174,7 @@ class GuestBed:
     def _build(self):
         self.netns = Namespace("host")
         self._owned.append(self.netns)
-        sockets = self.directory.relative_to(LAB.parent.parent)    # short: 108 bytes
+        sockets = self.directory.relative_to(BUILD.parent)    # short: 108 bytes
         self.directory.mkdir(parents=True, exist_ok=True)
         for leftover in self.directory.glob("*.sock"):
             leftover.unlink()
