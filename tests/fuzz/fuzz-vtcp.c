@@ -52,7 +52,8 @@ static uint32_t u32(Input *in)
 static uint32_t length(Input *in)
 {
     static const uint32_t table[] = {
-        0, 1, 2, 100, 535, 536, 1000, 1447, 1448, 1460, 2896, 5000, 14480, 30000, 65000, 200000,
+        0, 1, 2, 100, 535, 536, 1000, 1447,
+        1448, 1460, 2896, 5000, 14480, 30000, 65000, 200000,
     };
     uint32_t b = u8(in);
 
@@ -63,8 +64,8 @@ static uint32_t length(Input *in)
 static int64_t duration(Input *in)
 {
     static const int64_t table[] = {
-        0, 1, 1000, 100000, MS, 5 * MS, 40 * MS, 100 * MS,
-        200 * MS, 500 * MS, 1000 * MS, 3000 * MS, 10000 * MS, 61000 * MS, 130000 * MS, 600000 * MS,
+        0, 1, 1000, 100000, MS, 5 * MS, 40 * MS, 100 * MS, 200 * MS, 500 * MS,
+        1000 * MS, 3000 * MS, 10000 * MS, 61000 * MS, 130000 * MS, 600000 * MS,
     };
 
     return table[u8(in) % G_N_ELEMENTS(table)];
@@ -94,7 +95,8 @@ static VnxVtcpConfig config(Input *in, const VnxVtcpConfig *base)
     VnxVtcpConfig cfg = *base;
     uint32_t b = u8(in);
 
-    cfg.mode = b % 8 < 6 ? VNX_MODE_ACCELERATE : b % 8 == 6 ? VNX_MODE_OBSERVE : VNX_MODE_OFF;
+    cfg.mode = b % 8 < 6 ? VNX_MODE_ACCELERATE :
+               b % 8 == 6 ? VNX_MODE_OBSERVE : VNX_MODE_OFF;
     cfg.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN << b / 8 % 4;
     cfg.buffer_size = VNX_BUFFER_SIZE_MIN << b / 32 % 4;
     b = u8(in);
@@ -133,7 +135,8 @@ static void open_conn(World *w, Input *in, unsigned c)
         .syn_ack_twice = b & 8,
         .iss = { 0x1000, 0x80001000 },
         .mss = { mss[b / 16 % 8], mss[d % 8] },
-        .wscale = { d / 8 % 4 == 3 ? -1 : d / 8 % 4 * 3, d / 32 % 4 == 3 ? -1 : d / 32 % 4 * 7 },
+        .wscale = { d / 8 % 4 == 3 ? -1 : d / 8 % 4 * 3,
+                    d / 32 % 4 == 3 ? -1 : d / 32 % 4 * 7 },
     };
 
     if (b & 128) {
@@ -147,10 +150,21 @@ static void open_conn(World *w, Input *in, unsigned c)
 static void forge(World *w, Input *in, unsigned c, unsigned side)
 {
     static const uint16_t flags[] = {
-        VNX_TCP_ACK, VNX_TCP_ACK | VNX_TCP_PSH, VNX_TCP_ACK | VNX_TCP_FIN, VNX_TCP_RST,
-        VNX_TCP_RST | VNX_TCP_ACK, VNX_TCP_SYN, VNX_TCP_SYN | VNX_TCP_ACK, VNX_TCP_ACK | VNX_TCP_URG,
-        VNX_TCP_ACK | VNX_TCP_ECE, VNX_TCP_ACK | VNX_TCP_CWR, 0, VNX_TCP_FIN,
-        VNX_TCP_SYN | VNX_TCP_ECE | VNX_TCP_CWR, VNX_TCP_ACK | VNX_TCP_AE, 0x1ff,
+        VNX_TCP_ACK,
+        VNX_TCP_ACK | VNX_TCP_PSH,
+        VNX_TCP_ACK | VNX_TCP_FIN,
+        VNX_TCP_RST,
+        VNX_TCP_RST | VNX_TCP_ACK,
+        VNX_TCP_SYN,
+        VNX_TCP_SYN | VNX_TCP_ACK,
+        VNX_TCP_ACK | VNX_TCP_URG,
+        VNX_TCP_ACK | VNX_TCP_ECE,
+        VNX_TCP_ACK | VNX_TCP_CWR,
+        0,
+        VNX_TCP_FIN,
+        VNX_TCP_SYN | VNX_TCP_ECE | VNX_TCP_CWR,
+        VNX_TCP_ACK | VNX_TCP_AE,
+        0x1ff,
         VNX_TCP_ACK | VNX_TCP_FIN | VNX_TCP_URG,
     };
     Conn *conn = &w->conn[c];
@@ -263,10 +277,10 @@ static void exchange(World *w, Input *in, unsigned c, unsigned side)
 }
 
 #define OPS(X) \
-    X(OPEN) X(DATA) X(DATA_LOST) X(RESEND) X(ACK) X(DUPACKS) X(WINDOW) X(FIN) X(KEEPALIVE) \
-    X(TIME) X(TIMER) X(RUN) X(BUSY) X(LOSSY) X(STALLED) X(CONFIG) X(ENABLED) X(PAUSED) \
-    X(OFFLOAD) X(VNET_LEN) X(RESET_UNDRAINED) X(RST) X(PAGE) X(EXCHANGE) X(FORGE) X(RAW) \
-    X(ACK_HOLD) X(ACK_LATE) X(MIGRATE) X(LOAD_BENT)
+    X(OPEN) X(DATA) X(DATA_LOST) X(RESEND) X(ACK) X(DUPACKS) X(WINDOW) X(FIN) \
+    X(KEEPALIVE) X(TIME) X(TIMER) X(RUN) X(BUSY) X(LOSSY) X(STALLED) X(CONFIG) \
+    X(ENABLED) X(PAUSED) X(OFFLOAD) X(VNET_LEN) X(RESET_UNDRAINED) X(RST) X(PAGE) \
+    X(EXCHANGE) X(FORGE) X(RAW) X(ACK_HOLD) X(ACK_LATE) X(MIGRATE) X(LOAD_BENT)
 
 enum {
 #define X(name) OP_##name,

@@ -34,8 +34,8 @@
             world_fail(__FILE__, __LINE__, #cond, __VA_ARGS__); \
         } \
     } while (0)
-G_NORETURN void world_fail(const char *file, int line, const char *cond, const char *fmt, ...)
-    G_GNUC_PRINTF(4, 5);
+G_NORETURN void world_fail(const char *file, int line, const char *cond, const char *fmt,
+                           ...) G_GNUC_PRINTF(4, 5);
 
 struct World;
 void world_trace(const struct World *w, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
@@ -62,7 +62,7 @@ typedef struct Segment {
     const uint8_t *options;     /* more options, raw; padded with NOPs */
     unsigned options_len;       /* 0 .. 20 */
     /* frame */
-    unsigned csum_kind;         /* 0 full, 1 NEEDS_CSUM, 2 DATA_VALID: the latter with a vnet header */
+    unsigned csum_kind;         /* 0 full, 1 NEEDS_CSUM, 2 DATA_VALID */
     uint16_t bad_csum;          /* XORed into the checksum */
     uint16_t gso_size;          /* with NEEDS_CSUM */
     unsigned split;             /* how the frame is cut into iovecs */
@@ -78,7 +78,7 @@ typedef struct Host {
     uint32_t iss, snd_nxt, snd_una, snd_edge;
     uint32_t wl1, wl2;          /* RFC 9293 3.10.7.4: segment of the last window update */
     bool fin_sent;
-    uint32_t sent_max;          /* end of the highest segment pushed, forged ones included */
+    uint32_t sent_max;          /* end of the highest segment pushed, forged or not */
     Cover pushed;               /* what vTCP could have seen of it */
     uint32_t ts_now;            /* newest TSval used */
     /* as a receiver */
@@ -96,7 +96,7 @@ typedef struct Conn {
     VnxFlowKey key;
     bool open;                  /* handshake done through vTCP */
     bool clean;                 /* only legitimate segments so far */
-    bool wild;                  /* forged SYNs or frames: what was negotiated is unknown */
+    bool wild;                  /* forged SYNs, frames: what was negotiated is unknown */
     bool reordered;             /* an old ACK was overtaken by newer segments */
     bool ts, sack;              /* negotiated */
     Host host[2];               /* by side */
@@ -116,14 +116,15 @@ typedef struct World {
     bool paused, enabled;
     bool evicted;               /* by an instance before the present one */
     uint8_t seed[16];
-    bool forged;                /* frames with any bytes were pushed: payload may be bent */
+    bool forged;                /* frames of any bytes were pushed: payload may be bent */
     /* limits: the highest that were ever in force */
     uint64_t buffer_size_max;
     uint32_t flow_buffer_max, flows_max;
     Conn conn[CONNS];
 } World;
 
-void world_init(World *w, const VnxVtcpConfig *cfg, uint8_t vnet_len, const uint8_t seed[16]);
+void world_init(World *w, const VnxVtcpConfig *cfg, uint8_t vnet_len,
+                const uint8_t seed[16]);
 void world_free(World *w);
 
 /* Change settings; both keep the world's own record in step. */
@@ -133,16 +134,16 @@ void world_set_paused(World *w, bool paused);
 void world_set_enabled(World *w, bool enabled);
 /* Save all flows, and go on with them in a new instance. */
 void world_migrate(World *w);
-/* Load what was saved with the byte at @at (modulo size) XORed by @with into another instance,
- * use that a little, and forget it. */
+/* Load what was saved with the byte at @at (modulo size) XORed by @with into another
+ * instance, use that a little, and forget it. */
 void world_load_bent(World *w, uint32_t at, uint8_t with);
 void world_run(World *w);
 
 /* A segment of the host on @side of connection @c, through vTCP to the other one. */
 void world_send(World *w, unsigned c, unsigned side, const Segment *s);
 /* A frame of any bytes. */
-void world_send_raw(World *w, VnxDir dir, const uint8_t *frame, size_t size, size_t vnet_len,
-                    unsigned split);
+void world_send_raw(World *w, VnxDir dir, const uint8_t *frame, size_t size,
+                    size_t vnet_len, unsigned split);
 
 typedef struct Handshake {
     unsigned client;            /* side */
@@ -157,10 +158,13 @@ void world_open(World *w, unsigned c, const Handshake *h);
 
 /* A segment with what the host would put there now: seq, ack, window, timestamps. */
 Segment world_segment(World *w, unsigned c, unsigned side);
-/* New data, as far as the peer's window allows; returns the bytes.  @lost: never arrives at vTCP. */
-uint32_t world_data(World *w, unsigned c, unsigned side, uint32_t len, Segment style, bool lost);
+/* New data, as far as the peer's window allows; returns the bytes.  @lost: never arrives
+ * at vTCP. */
+uint32_t world_data(World *w, unsigned c, unsigned side, uint32_t len, Segment style,
+                    bool lost);
 /* What is unacknowledged once more, from @skip bytes behind snd_una on. */
-void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t len, Segment style);
+void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t len,
+                  Segment style);
 void world_fin(World *w, unsigned c, unsigned side);
 /* A pure ACK with SACK blocks where there are holes. */
 void world_ack(World *w, unsigned c, unsigned side);
