@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <vnx/cc.h>
+
 #include "sim.h"
 
 static SimLink *link_to(SimHost *h, int dir)
@@ -172,6 +174,14 @@ static void output(SimHost *h, int dir, SimFrame *f, SimHow how)
     if (h->paused && how != SIM_PASSED) {
         sim_fail(h->sim, "vTCP sent a frame while paused");
     }
+    if (how == SIM_EMITTED && h->sim->sc.vnet_len) {
+        SimOffload o = h->offload[dir];
+
+        if ((f->data[0] && !o.csum) || (f->data[1] == VNX_VNET_GSO_TCPV4 && !o.tso4) ||
+            (f->data[1] == VNX_VNET_GSO_TCPV6 && !o.tso6)) {
+            sim_fail(h->sim, "vTCP used an offload that side %d does not take now", dir);
+        }
+    }
     sim_check_output(h->sim, dir, f, how);
     sim_link_send(link_to(h, dir), f);
 }
@@ -208,21 +218,30 @@ static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsign
     output(h, dir, gather(iov, iovcnt, size), SIM_FORWARDED);
 }
 
-static bool op_stalled(void *opaque, VnxDir dir)
+/* The guest's ring tells; nothing tells about the remote. */
+static unsigned not_looked_at(SimHost *h, VnxDir dir)
 {
-    SimHost *h = opaque;
     const SimNode *n = &h->sim->node[dir];
     const SimLink *l = link_to(h, dir);
 
-    /* The guest's ring tells; nothing tells about the remote. */
-    return dir == VNX_TO_GUEST && n->frozen &&
-           (l->queue.length || l->in_channel || n->input.length);
+    return dir == VNX_TO_GUEST && n->frozen
+        ? l->queue.length + l->in_channel + n->input.length : 0;
+}
+
+static bool op_stalled(void *opaque, VnxDir dir)
+{
+    return not_looked_at(opaque, dir) > 0;
 }
 
 static void op_event(void *opaque, const VnxVtcpEvent *ev)
 {
     static const char *const types[] = { "flow", "half", "retransmit", "reset" };
     SimHost *h = opaque;
+
+    /* the retransmission itself is one of them by now */
+    if (ev->type == VNX_EVENT_RETRANSMIT && ev->by_rto && not_looked_at(h, ev->dir) > 1) {
+        sim_fail(h->sim, "a timeout, while the guest has frames it has not looked at");
+    }
 
     sim_note(h->sim, "event %s: ports %u %u, %s, flow %s, half %s (%s)%s len %u",
              types[ev->type], ev->key->port[0], ev->key->port[1],
@@ -301,12 +320,18 @@ static void unbusy(void *opaque)
 static VnxVtcpConfig config(const SimHost *h)
 {
     const SimScenario *sc = &h->sim->sc;
+    unsigned n_cc = 0;
     VnxVtcpConfig cfg;
 
     vnx_vtcp_config_init(&cfg);
     cfg.buffer_size = sc->buffer_kb * 1024;
     cfg.flow_buffer_size = sc->flow_buffer_kb * 1024;
     cfg.max_flows = sc->max_flows;
+    while (vnx_cc_get(n_cc)) {
+        n_cc++;
+    }
+    g_strlcpy(cfg.congestion_control, vnx_cc_get((unsigned)sc->cc % n_cc)->name,
+              sizeof(cfg.congestion_control));
     cfg.dupack_threshold = sc->dupack;
     cfg.initial_window = sc->initial_window;
     cfg.min_rto_ms = sc->min_rto_ms;
@@ -379,21 +404,40 @@ void sim_host_force(SimHost *h)
     arm(h);
 }
 
-static void create(SimHost *h, const VnxVtcpConfig *cfg)
+static void offer(SimHost *h)
+{
+    for (int dir = 0; h->vtcp && dir < 2; dir++) {
+        VnxOffload o = {
+            .vnet_len = h->sim->sc.vnet_len, .csum = h->offload[dir].csum,
+            .tso4 = h->offload[dir].tso4, .tso6 = h->offload[dir].tso6,
+        };
+
+        vnx_vtcp_set_offload(h->vtcp, dir, &o);
+    }
+}
+
+void sim_host_reoffer(SimHost *h)
 {
     const SimScenario *sc = &h->sim->sc;
-    VnxOffload to_guest = { .vnet_len = sc->vnet_len, .csum = sc->guest_csum,
-                            .tso4 = sc->guest_tso4, .tso6 = sc->guest_tso6 };
-    VnxOffload to_net = { .vnet_len = sc->vnet_len, .csum = sc->net_csum,
-                          .tso4 = sc->net_tso4, .tso6 = sc->net_tso6 };
+    SimOffload *o = &h->offload[VNX_TO_GUEST];
+
+    o->csum = sc->guest_csum && sim_chance(&h->rng, 0.7);
+    o->tso4 = o->csum && sc->guest_tso4 && sim_chance(&h->rng, 0.6);
+    o->tso6 = o->csum && sc->guest_tso6 && sim_chance(&h->rng, 0.6);
+    sim_note(h->sim, "the guest takes partial checksums: %d, TSO: %d %d", o->csum, o->tso4,
+             o->tso6);
+    offer(h);
+}
+
+static void create(SimHost *h, const VnxVtcpConfig *cfg)
+{
     uint8_t seed[16];
 
     for (unsigned i = 0; i < sizeof(seed); i++) {
         seed[i] = sim_rand(&h->rng);
     }
     h->vtcp = vnx_vtcp_new(cfg, &ops, h, seed);
-    vnx_vtcp_set_offload(h->vtcp, VNX_TO_GUEST, &to_guest);
-    vnx_vtcp_set_offload(h->vtcp, VNX_TO_NET, &to_net);
+    offer(h);
     vnx_vtcp_set_enabled(h->vtcp, h->enabled, host_now(h));
     if (h->paused) {
         vnx_vtcp_set_paused(h->vtcp, true, host_now(h));
@@ -489,6 +533,10 @@ void sim_host_init(SimHost *h, Sim *sim)
         .bh = { .fn = run, .opaque = h }, .deadline = { .fn = run, .opaque = h },
         .unbusy = { .fn = unbusy, .opaque = h },
     };
+    h->offload[VNX_TO_GUEST] = (SimOffload) { sim->sc.guest_csum, sim->sc.guest_tso4,
+                                              sim->sc.guest_tso6 };
+    h->offload[VNX_TO_NET] = (SimOffload) { sim->sc.net_csum, sim->sc.net_tso4,
+                                            sim->sc.net_tso6 };
     if (sim->sc.vtcp) {
         sim_host_add(h);
     }

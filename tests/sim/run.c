@@ -73,7 +73,7 @@ static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 
 typedef enum What {
     FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, MIGRATE, SWITCH_OFF, SWITCH_ON,
-    REMOVE, ADD, FORCE, RECONFIGURE, BLACKHOLE
+    REMOVE, ADD, FORCE, REOFFER, RECONFIGURE, BLACKHOLE
 } What;
 
 static void plan_at(Sim *sim, What what, int64_t when);
@@ -130,6 +130,9 @@ static void act(void *opaque)
     case FORCE:
         sim_host_force(&sim->host);
         break;
+    case REOFFER:
+        sim_host_reoffer(&sim->host);
+        break;
     case RECONFIGURE:
         sim_host_reconfigure(&sim->host);
         break;
@@ -180,6 +183,9 @@ static void plan_all(Sim *sim)
     plan(sim, &r, sc->removals, span, REMOVE, ADD);
     for (int i = 0; i < sc->reconfigs; i++) {
         plan_at(sim, RECONFIGURE, sim_uniform(&r) * span * SIM_MS);
+    }
+    for (int i = 0; i < sc->reoffers; i++) {
+        plan_at(sim, REOFFER, sim_uniform(&r) * span * SIM_MS);
     }
     if (sc->forced_ms > 0) {
         plan_at(sim, FORCE, sc->forced_ms * SIM_MS);

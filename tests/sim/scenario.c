@@ -128,6 +128,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
     s->buffer_kb = 65536;
     s->flow_buffer_kb = ONE_OF(r, 4096, 4096, 1024, 256, 64);
     s->max_flows = 65536;
+    s->cc = sim_uniform(r) < 0.5 ? 0 : sim_int(r, 1, 100);
     s->dupack = ONE_OF(r, 3, 3, 3, 2, 5, 255);
     s->initial_window = ONE_OF(r, 10, 10, 1, 2, 100);
     s->min_rto_ms = ONE_OF(r, 200, 200, 10, 1000);
@@ -149,6 +150,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
         s->flow_buffer_kb = 4096;
         break;
     case SIM_THEME_OFFLOAD:
+        s->reoffers = sim_int(r, 0, 5);
         rough(r, net_tx, 0.3);
         rough(r, net_rx, 0.3);
         break;

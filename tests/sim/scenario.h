@@ -89,6 +89,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(reconfigs, "times its configuration changes") \
     X(modes, "these changes touch the mode too") \
     X(actions_ms, "all that happens within this time") \
+    X(reoffers, "times that what the guest takes changes (as its driver restarts)") \
     X(blackhole_ms, "the remote host vanishes then; 0: never") \
     X(busy, "probability that a frame of vTCP's is refused although there is room") \
     X(bh_us, "the bottom half runs within this time") \
@@ -97,6 +98,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(buffer_kb, "vTCP's buffer-size") \
     X(flow_buffer_kb, "vTCP's flow-buffer-size") \
     X(max_flows, "vTCP's max-flows") \
+    X(cc, "vTCP's congestion-control: the how manieth that it has, modulo") \
     X(dupack, "vTCP's dupack-threshold") \
     X(initial_window, "vTCP's initial-window") \
     X(min_rto_ms, "vTCP's min-rto") \

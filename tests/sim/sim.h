@@ -107,6 +107,7 @@ typedef struct SimHost {
     int64_t stopped;            /* by which vTCP's clock lags ... */
     int64_t skew;               /* ... or is ahead, after a migration */
     int64_t paused_since;
+    SimOffload offload[2];      /* what vTCP may emit, by direction */
     bool refused[2];            /* by the knob "busy" */
     bool link_refused[2];
     unsigned runs_at_once;
@@ -166,6 +167,8 @@ void sim_host_migrate(SimHost *h);
 void sim_host_force(SimHost *h);
 void sim_host_add(SimHost *h);
 void sim_host_reconfigure(SimHost *h);
+/* The guest takes other offloads from now on: some of those of the scenario. */
+void sim_host_reoffer(SimHost *h);
 /* Counters of all instances, gauges of the present one. */
 void sim_host_stats(const SimHost *h, VnxVtcpStats *stats);
 void sim_host_destroy(SimHost *h);
