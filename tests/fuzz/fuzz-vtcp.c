@@ -15,6 +15,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <vnx/cc.h>
+
 #include "fuzz.h"
 #include "world.h"
 
@@ -94,7 +96,10 @@ static VnxVtcpConfig config(Input *in, const VnxVtcpConfig *base)
 {
     VnxVtcpConfig cfg = *base;
     uint32_t b = u8(in);
+    const VnxCcOps *cc = vnx_cc_get(b % 8);
 
+    g_strlcpy(cfg.congestion_control, cc ? cc->name : "reno",
+              sizeof(cfg.congestion_control));
     cfg.mode = b % 8 < 6 ? VNX_MODE_ACCELERATE :
                b % 8 == 6 ? VNX_MODE_OBSERVE : VNX_MODE_OFF;
     cfg.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN << b / 8 % 4;
