@@ -35,7 +35,7 @@ typedef struct Side {
     /* the rightmost edge it was told: the other end's [0], vTCP's own [1] */
     bool told_known[2];
     uint32_t told_edge[2];
-    uint32_t wl1;               /* the highest SEQ that came with a window, RFC 9293 3.3.1 */
+    uint32_t wl1; /* the highest SEQ that came with a window, RFC 9293 3.3.1 */
 } Side;
 
 typedef struct Watch {
@@ -100,7 +100,8 @@ static bool sound(Sim *sim, const SimFrame *f, const uint8_t *packet, const SimT
 {
     size_t header = (packet[0] & 15) * 4;
 
-    return (sim_vnet_vouched(f->data, sim->sc.vnet_len) || sim_tcp_checksum_ok(packet, t)) &&
+    return (sim_vnet_vouched(f->data, sim->sc.vnet_len) ||
+            sim_tcp_checksum_ok(packet, t)) &&
            (t->ip_version == 6 || sim_checksum(packet, header, 0) == 0);
 }
 
@@ -145,7 +146,8 @@ static void check_edge(Sim *sim, const Watch *w, int dir, const SimTcp *t)
     bool own_words = w->in_ack[dir] == t->ack && w->in_window[dir] == t->window;
     bool pending = to->told_known[1] && after(to->told_edge[1], from->edge);
 
-    if ((to->fin && !after(to->fin_end, t->ack)) || from->rst || !from->edge_known || old) {
+    if ((to->fin && !after(to->fin_end, t->ack)) || from->rst || !from->edge_known ||
+        old) {
         return;
     }
     if (pending && after(to->told_edge[1], edge)) {
@@ -153,7 +155,8 @@ static void check_edge(Sim *sim, const Watch *w, int dir, const SimTcp *t)
                  dir == VNX_TO_GUEST ? "guest" : "net", edge, to->told_edge[1]);
     } else if (!pending && !own_words && sim->sc.strict && to->told_known[0] &&
                after(to->told_edge[0], edge + (1u << scale) - 1)) {
-        sim_fail(sim, "vTCP took back the other end's window from the %s: edge %u, was %u",
+        sim_fail(sim,
+                 "vTCP took back the other end's window from the %s: edge %u, was %u",
                  dir == VNX_TO_GUEST ? "guest" : "net", edge, to->told_edge[0]);
     }
 }
@@ -209,7 +212,8 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
 
     if (!read_frame(sim, f, &t, &packet)) {
         if (how != SIM_PASSED) {
-            sim_fail(sim, "vTCP sent the %s a frame that is no sound TCP packet", to_name);
+            sim_fail(sim, "vTCP sent the %s a frame that is no sound TCP packet",
+                     to_name);
         }
         return;
     }
@@ -235,16 +239,17 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
     }
     /*
      * A forwarded byte beyond the window is a sender's own probe; and a sender that takes
-     * an ACK but not the window from a segment with an old SEQ may send too much by itself,
-     * if it was not vTCP that promised it more.
+     * an ACK but not the window from a segment with an old SEQ may send too much by
+     * itself, if it was not vTCP that promised it more.
      */
     own_idea = how == SIM_FORWARDED &&
                (t.payload_len == 1 || !from->told_known[1] ||
                 !after(from->told_edge[1], to->edge));
     if (t.payload_len && !own_idea && to->edge_known &&
         after(t.seq + t.payload_len, to->edge)) {
-        sim_fail(sim, "vTCP sent the %s data beyond its window: %u bytes up to %u, edge %u",
-                 to_name, (unsigned)t.payload_len, t.seq + (uint32_t)t.payload_len, to->edge);
+        sim_fail(
+            sim, "vTCP sent the %s data beyond its window: %u bytes up to %u, edge %u",
+            to_name, (unsigned)t.payload_len, t.seq + (uint32_t)t.payload_len, to->edge);
     }
     if ((t.flags & ACK) && after(t.ack, to->snd_max)) {
         sim_fail(sim, "vTCP acknowledged to the %s what it has not sent: %u, it is at %u",
@@ -252,7 +257,8 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
     }
     if ((t.flags & ACK) && to->fin && !after(to->fin_end, t.ack) &&
         (!from->acked || after(to->fin_end, from->ack))) {
-        sim_fail(sim, "vTCP acknowledged the FIN of the %s before the other end did", to_name);
+        sim_fail(sim, "vTCP acknowledged the FIN of the %s before the other end did",
+                 to_name);
     }
     if (t.flags & ACK) {
         check_edge(sim, w, dir, &t);

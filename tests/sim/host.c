@@ -424,8 +424,8 @@ void sim_host_reoffer(SimHost *h)
     o->csum = sc->guest_csum && sim_chance(&h->rng, 0.7);
     o->tso4 = o->csum && sc->guest_tso4 && sim_chance(&h->rng, 0.6);
     o->tso6 = o->csum && sc->guest_tso6 && sim_chance(&h->rng, 0.6);
-    sim_note(h->sim, "the guest takes partial checksums: %d, TSO: %d %d", o->csum, o->tso4,
-             o->tso6);
+    sim_note(h->sim, "the guest takes partial checksums: %d, TSO: %d %d", o->csum,
+             o->tso4, o->tso6);
     offer(h);
 }
 
@@ -516,8 +516,8 @@ void sim_host_reconfigure(SimHost *h)
     if (!h->vtcp) {
         return;
     }
-    sim_note(h->sim, "vTCP is configured: mode %d, flow buffer %u, buffer %" PRIu64, cfg.mode,
-             cfg.flow_buffer_size, cfg.buffer_size);
+    sim_note(h->sim, "vTCP is configured: mode %d, flow buffer %u, buffer %" PRIu64,
+             cfg.mode, cfg.flow_buffer_size, cfg.buffer_size);
     if (!vnx_vtcp_set_config(h->vtcp, &cfg, host_now(h), &err)) {
         sim_fail(h->sim, "configuration refused: %s", err->message);
         g_error_free(err);

@@ -43,17 +43,16 @@ typedef struct Options {
 
 static void usage(FILE *to)
 {
-    fprintf(to,
-            "usage: vnx-sim [--seed N | --seeds A-B] [options]\n"
-            "  --no-vtcp         the two stacks back to back\n"
-            "  --theme NAME      instead of the seed's own\n"
-            "  --set NAME=VALUE  set a knob by hand; may be given often\n"
-            "  --list            print the knobs of each seed before its run\n"
-            "  --stats           print vTCP's counters\n"
-            "  --compare         run each seed without vTCP too, and compare the time it takes\n"
-            "  --expect-early    over all seeds, vTCP must have acknowledged early\n"
-            "  -v, --verbose     packet trace\n"
-            "  --help            this, and all knobs\n");
+    fprintf(to, "usage: vnx-sim [--seed N | --seeds A-B] [options]\n"
+                "  --no-vtcp         the two stacks back to back\n"
+                "  --theme NAME      instead of the seed's own\n"
+                "  --set NAME=VALUE  set a knob by hand; may be given often\n"
+                "  --list            print the knobs of each seed before its run\n"
+                "  --stats           print vTCP's counters\n"
+                "  --compare         run each seed without vTCP too, compare the times\n"
+                "  --expect-early    over all seeds, vTCP must have acknowledged early\n"
+                "  -v, --verbose     packet trace\n"
+                "  --help            this, and all knobs\n");
 }
 
 static int theme_by_name(const char *name)
@@ -248,7 +247,8 @@ int main(int argc, char **argv)
             run_in_child(&sc, false, &bare);
             with += result.seconds;
             without += bare.seconds;
-            printf("seed %" PRIu64 " (%s): %.3f virtual seconds with vTCP, %.3f without\n",
+            printf("seed %" PRIu64
+                   " (%s): %.3f virtual seconds with vTCP, %.3f without\n",
                    seed, sim_theme_names[sc.theme], result.seconds, bare.seconds);
         }
         runs++;

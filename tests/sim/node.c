@@ -137,7 +137,8 @@ static void app_write(SimApp *a)
         if (done < n) {
             break;
         }
-        if (sim->clock.now < sim->sc.heal_s * SIM_S && sim_chance(&a->rng, sim->sc.think)) {
+        if (sim->clock.now < sim->sc.heal_s * SIM_S &&
+            sim_chance(&a->rng, sim->sc.think)) {
             a->think_until = sim->clock.now +
                 (int64_t)(-log(1 - sim_uniform(&a->rng)) * sim->sc.think_ms * SIM_MS);
         }
@@ -261,7 +262,8 @@ static void take_frame(SimNode *n, SimFrame *f)
         return;
     }
     wrong = sim_cut(f, sc->vnet_len, &n->l2_in, offload,
-                    n->side == SIM_GUEST ? sc->guest_mtu : sc->net_mtu, deliver_packet, n);
+                    n->side == SIM_GUEST ? sc->guest_mtu : sc->net_mtu,
+                    deliver_packet, n);
     if (wrong) {
         sim_trace(n->sim, n->side == SIM_GUEST ? "guest" : "net", f, wrong);
         sim_fail(n->sim, "a frame to the %s is unfit: %s",
@@ -341,7 +343,7 @@ static void accepted(void *user, void *handle)
 {
     SimApp *a = user;
 
-    /* The listener is the first one's; each later life of the ports ends the one before. */
+    /* The listener is the first one's; each life of the ports ends the one before. */
     while (a->opened && a->conn->successor) {
         a = &a->conn->successor->app[a->node->side];
     }
@@ -366,9 +368,11 @@ static void received(void *user, const uint8_t *data, size_t len)
     uint8_t expected[2048];
 
     if (a->rx_done + len > peer(a)->tx_done) {
-        sim_fail(sim, "connection %u: the %s got %zu bytes at %" PRIu64 ", but only %" PRIu64
-                 " were sent", a->conn->id, a->node->side == SIM_GUEST ? "guest" : "remote",
-                 len, a->rx_done, peer(a)->tx_done);
+        sim_fail(sim,
+                 "connection %u: the %s got %zu bytes at %" PRIu64 ", but only %" PRIu64
+                 " were sent",
+                 a->conn->id, a->node->side == SIM_GUEST ? "guest" : "remote", len,
+                 a->rx_done, peer(a)->tx_done);
     }
     for (size_t at = 0; at < len; at += sizeof(expected)) {
         size_t n = MIN(sizeof(expected), len - at);
@@ -391,9 +395,10 @@ static void eof(void *user)
 
     a->eof = true;
     if (a->rx_done != peer(a)->tx_total) {
-        sim_fail(a->node->sim, "connection %u: FIN at the %s after %" PRIu64 " of %" PRIu64
-                 " bytes", a->conn->id, a->node->side == SIM_GUEST ? "guest" : "remote",
-                 a->rx_done, peer(a)->tx_total);
+        sim_fail(a->node->sim,
+                 "connection %u: FIN at the %s after %" PRIu64 " of %" PRIu64 " bytes",
+                 a->conn->id, a->node->side == SIM_GUEST ? "guest" : "remote", a->rx_done,
+                 peer(a)->tx_total);
     }
 }
 

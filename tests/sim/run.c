@@ -72,8 +72,8 @@ static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 /* ---- planned disturbances ---- */
 
 typedef enum What {
-    FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, MIGRATE, SWITCH_OFF, SWITCH_ON,
-    REMOVE, ADD, FORCE, REOFFER, RECONFIGURE, BLACKHOLE
+    FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, MIGRATE, SWITCH_OFF,
+    SWITCH_ON, REMOVE, ADD, FORCE, REOFFER, RECONFIGURE, BLACKHOLE
 } What;
 
 static void plan_at(Sim *sim, What what, int64_t when);
@@ -296,7 +296,8 @@ static void after_blackhole(Sim *sim)
     wait_for(sim, never, sim->sc.blackhole_ms * SIM_MS + 1 - sim->clock.now);
     wait_for(sim, never, limit);
     if (!host_drained(sim)) {
-        sim_fail(sim, "the remote vanished, and vTCP still holds data after the retry limit");
+        sim_fail(sim,
+                 "the remote vanished, and vTCP still holds data after the retry limit");
     }
     for (unsigned i = 0; i < sim->n_conns; i++) {
         for (int side = 0; side < 2; side++) {
@@ -316,7 +317,8 @@ static void final_checks(Sim *sim)
 
     sim_host_stats(&sim->host, &s);
     if (!wait_for(sim, host_drained, DRAIN_NS) && !sim->failure) {
-        sim_fail(sim, "vTCP is not drained: %" PRIu64 " bytes undelivered", s.undelivered);
+        sim_fail(sim, "vTCP is not drained: %" PRIu64 " bytes undelivered",
+                 s.undelivered);
     }
     if (!sim->blackholed && !wait_for(sim, stacks_idle, DRAIN_NS) && !sim->failure) {
         sim_fail(sim, "a stack waits for the end of a connection (FIN or its ACK lost)");
@@ -331,7 +333,8 @@ static void final_checks(Sim *sim)
     /* Flows that ended in order are forgotten soon; others when memory wants it. */
     if (sim->sc.forget) {
         if (!wait_for(sim, host_forgot, FORGET_NS) && !sim->failure) {
-            sim_fail(sim, "all connections ended, and vTCP still knows %u flows", s.flows);
+            sim_fail(sim, "all connections ended, and vTCP still knows %u flows",
+                     s.flows);
         }
         sim_host_stats(&sim->host, &s);
         if (!sim->failure && (s.buffer_used || s.buffer_reserved)) {

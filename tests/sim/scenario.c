@@ -373,7 +373,8 @@ void sim_scenario_print(const SimScenario *s)
     printf("\n");
     for (int l = 0; l < SIM_LINKS; l++) {
         for (unsigned i = 0; i < G_N_ELEMENTS(link_knobs); i++) {
-            double v = *(const double *)((const char *)&s->link[l] + link_knobs[i].offset);
+            double v =
+                *(const double *)((const char *)&s->link[l] + link_knobs[i].offset);
 
             if (v != 0) {
                 printf("  %s.%s=%.4g", sim_link_names[l], link_knobs[i].name, v);
@@ -393,8 +394,8 @@ void sim_scenario_help(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(knobs); i++) {
         printf("  %-16s %s\n", knobs[i].name, knobs[i].text);
     }
-    printf("\nKnobs of a link (--set LINK.NAME=VALUE; LINK is guest-tx, guest-rx, net-tx,\n"
-           "net-rx, or * for all four):\n");
+    printf("\nKnobs of a link (--set LINK.NAME=VALUE; LINK is guest-tx, guest-rx,\n"
+           "net-tx, net-rx, or * for all four):\n");
     for (unsigned i = 0; i < G_N_ELEMENTS(link_knobs); i++) {
         printf("  %-16s %s\n", link_knobs[i].name, link_knobs[i].text);
     }

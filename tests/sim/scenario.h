@@ -25,8 +25,9 @@ typedef enum SimLinkId {
     X(CLEAN, "clean") X(LOSSY, "lossy") X(BURST, "burst") X(BOTH, "both") \
     X(STALL, "stall") X(PAUSE, "pause") X(TOGGLE, "toggle") X(REMOVE, "remove") \
     X(MEMORY, "memory") X(ABORT, "abort") X(CORRUPT, "corrupt") X(SLOW, "slow") \
-    X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") X(OFFLOAD, "offload") \
-    X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force") X(MIGRATE, "migrate")
+    X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") \
+    X(OFFLOAD, "offload") X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force") \
+    X(MIGRATE, "migrate")
 
 typedef enum SimTheme {
 #define SIM_X(name, text) SIM_THEME_##name,

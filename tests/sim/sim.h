@@ -144,7 +144,8 @@ struct Sim {
 void sim_fail(Sim *sim, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* node.c */
-void sim_node_init(SimNode *n, Sim *sim, int side, const SimStackOps *stack, SimLink *out);
+void sim_node_init(SimNode *n, Sim *sim, int side, const SimStackOps *stack,
+                   SimLink *out);
 void sim_node_freeze(SimNode *n, bool freeze);
 /* The frame arrived. */
 void sim_node_input(SimNode *n, SimFrame *f);

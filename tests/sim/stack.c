@@ -224,8 +224,8 @@ static bool stack_listen(uint16_t port, int ip_version, bool nagle, void *user)
     return true;
 }
 
-static void *stack_connect(uint16_t sport, uint16_t dport, uint8_t peer_id, int ip_version,
-                           bool nagle, void *user)
+static void *stack_connect(uint16_t sport, uint16_t dport, uint8_t peer_id,
+                           int ip_version, bool nagle, void *user)
 {
     ip_addr_t peer;
     struct tcp_pcb *pcb = tcp_new_ip_type(ip_version == 6 ? IPADDR_TYPE_V6

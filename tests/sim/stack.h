@@ -55,7 +55,8 @@ typedef struct SimStackOps {
     void (*now)(uint32_t ms);   /* set the clock; call before anything else */
     void (*input)(const uint8_t *packet, size_t len);
     void (*poll)(void);         /* run expired timers */
-    uint32_t (*next_ms)(void);  /* ms until poll() has something to do; UINT32_MAX: never */
+    /* ms until poll() has something to do; UINT32_MAX: never */
+    uint32_t (*next_ms)(void);
     bool (*listen)(uint16_t port, int ip_version, bool nagle, void *user);
     /* Returns the handle, NULL if there is no memory. */
     void *(*connect)(uint16_t sport, uint16_t dport, uint8_t peer_id, int ip_version,

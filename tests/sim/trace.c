@@ -2,7 +2,7 @@
  * vnx simulation: packet trace.
  *
  * One line a frame: time, where, connection, flags, sequence numbers as offsets from the
- * connection's first, ACK the same, window as on the wire, options, and what became of it.
+ * connection's first, ACK the same, window as on the wire, options, what became of it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -93,7 +93,7 @@ void sim_trace(Sim *sim, const char *where, const SimFrame *f, const char *note)
         printf(" sack %u-%u", t.sack[i][0] - ack_base, t.sack[i][1] - ack_base);
     }
     if (vnet_len && f->data[1]) {
-        printf(" gso %u", f->data[4] | f->data[5] << 8);
+        printf(" gso %d", f->data[4] | f->data[5] << 8);
     }
     printf("  %s\n", note);
 }

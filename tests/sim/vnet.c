@@ -64,7 +64,8 @@ uint16_t sim_checksum(const uint8_t *data, size_t len, uint32_t sum)
 
 uint32_t sim_pseudo_sum(const uint8_t *packet, size_t l4_len)
 {
-    uint32_t sum = packet[0] >> 4 == 4 ? sum16(packet + 12, 8, 0) : sum16(packet + 8, 32, 0);
+    uint32_t sum =
+        packet[0] >> 4 == 4 ? sum16(packet + 12, 8, 0) : sum16(packet + 8, 32, 0);
 
     sum += (l4_len >> 16) + (l4_len & 0xffff) + 6;
     while (sum >> 16) {
@@ -255,14 +256,15 @@ static bool fits_behind(const SimMerger *m, const uint8_t *packet, const SimTcp 
     }
     return mergeable(m, &head) && mergeable(m, t) && head.payload == header &&
            head.sport == t->sport && head.dport == t->dport &&
-           head.ip_version == t->ip_version &&
-           head.seq + head.payload_len == t->seq && head.ack == t->ack &&
-           head.window == t->window && !(head.flags & (PSH | FIN)) &&
-           t->payload_len <= m->gso_size && head.payload_len % m->gso_size == 0 &&
-           m->len + t->payload_len <= m->max &&
-           memcmp(m->packet + head.l4 + 20, packet + t->l4 + 20, header - t->l4 - 20) == 0 &&
+           head.ip_version == t->ip_version && head.seq + head.payload_len == t->seq &&
+           head.ack == t->ack && head.window == t->window &&
+           !(head.flags & (PSH | FIN)) && t->payload_len <= m->gso_size &&
+           head.payload_len % m->gso_size == 0 && m->len + t->payload_len <= m->max &&
+           memcmp(m->packet + head.l4 + 20, packet + t->l4 + 20, header - t->l4 - 20) ==
+               0 &&
            memcmp(m->packet + (t->ip_version == 4 ? 12 : 8),
-                  packet + (t->ip_version == 4 ? 12 : 8), t->ip_version == 4 ? 8 : 32) == 0;
+                  packet + (t->ip_version == 4 ? 12 : 8),
+                  t->ip_version == 4 ? 8 : 32) == 0;
 }
 
 void sim_merge(SimMerger *m, const uint8_t *packet, size_t len)
@@ -319,9 +321,10 @@ static const char *cut_gso(const uint8_t *packet, const SimTcp *t, size_t gso_si
     return NULL;
 }
 
-const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2, SimOffload offload,
-                    size_t mtu, void (*deliver)(void *opaque, const uint8_t *packet,
-                                                size_t len), void *opaque)
+const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2,
+                    SimOffload offload, size_t mtu,
+                    void (*deliver)(void *opaque, const uint8_t *packet, size_t len),
+                    void *opaque)
 {
     size_t header = vnet_len + l2->len + 2;
     uint8_t flags = vnet_len ? f->data[0] : 0;
@@ -380,7 +383,8 @@ const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2, SimOffl
     }
     copy = g_memdup2(packet, t.ip_len);
     put16(copy + t.l4 + 16, 0);
-    put16(copy + t.l4 + 16, sim_checksum(copy + t.l4, l4_len, sim_pseudo_sum(copy, l4_len)));
+    put16(copy + t.l4 + 16,
+          sim_checksum(copy + t.l4, l4_len, sim_pseudo_sum(copy, l4_len)));
     deliver(opaque, copy, t.ip_len);
     g_free(copy);
     return error;

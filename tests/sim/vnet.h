@@ -62,9 +62,10 @@ void sim_merge_flush(SimMerger *m);
  * fields that contradict the packet, an offload that was not in @offload, a
  * packet above @mtu.
  */
-const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2, SimOffload offload,
-                    size_t mtu, void (*deliver)(void *opaque, const uint8_t *packet,
-                                                size_t len), void *opaque);
+const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2,
+                    SimOffload offload, size_t mtu,
+                    void (*deliver)(void *opaque, const uint8_t *packet, size_t len),
+                    void *opaque);
 
 /* Ethernet header between the guest and the net, seen in direction @to_net. */
 SimL2 sim_l2(bool to_net, unsigned n_vlans);
