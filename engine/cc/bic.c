@@ -2,8 +2,8 @@
  * vnx: congestion control "bic" - binary search for the right window
  *
  * Xu, Harfoush, Rhee: Binary Increase Congestion Control for Fast, Long Distance
- * Networks, INFOCOM 2004.  A loss tells that its window was too large, and the reduced one is
- * taken to be right; the window in between is searched for in halves, one step
+ * Networks, INFOCOM 2004.  A loss tells that its window was too large, and the reduced
+ * one is taken to be right; the window in between is searched for in halves, one step
  * in each round trip without loss.
  *
  *       loss at W        round trips after it
@@ -44,7 +44,7 @@
 typedef struct BicState {
     VnxSlowStart slow_start;
     uint32_t max_win;           /* where the last loss was; 0: none to search for */
-    uint32_t last_max;          /* max_win as the last loss set it, kept when it is passed */
+    uint32_t last_max;          /* as the last loss set max_win; kept when it is passed */
     uint32_t probe;             /* segments of the next step of max probing */
     uint32_t begin;             /* cwnd as this round trip began, 0: none has */
     uint32_t step;              /* by which it grows in this round trip */

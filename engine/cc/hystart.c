@@ -50,7 +50,7 @@ static bool end_round(VnxSlowStart *s)
 /* RFC 9406 4.2: rounds, their least RTT, and what follows.  True: slow start is over. */
 static bool observe(VnxSlowStart *s, const VnxCcAck *ack)
 {
-    if (!s->round_left) {               /* all of it was sent after the last round */
+    if (!s->round_left) {               /* the first ACK after the last round's end */
         s->round_left = ack->in_flight;
     }
     if (ack->rtt_ns > 0) {
@@ -76,7 +76,7 @@ static bool observe(VnxSlowStart *s, const VnxCcAck *ack)
         s->round_left -= ack->acked;
         return false;
     }
-    s->round_left = ack->in_flight > ack->acked ? ack->in_flight - ack->acked : 0;
+    s->round_left = 0;
     return end_round(s);
 }
 

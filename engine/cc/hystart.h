@@ -8,8 +8,8 @@
  * HyStart++ leaves slow start before it overshoots.  In each round trip it takes the
  * least RTT; one that is an eighth above the round before (at least 4 ms, at most
  * 16 ms) starts Conservative Slow Start, CSS, which grows at a quarter of the
- * speed.  If the RTT then falls below what began CSS it was jitter, and slow start goes on;
- * after five rounds it was a queue, and ssthresh = cwnd.
+ * speed.  If the RTT then falls below what began CSS it was jitter, and slow start goes
+ * on; after five rounds it was a queue, and ssthresh = cwnd.
  *
  *                 RTT grew                   5 rounds
  *     SLOW START ──────────▶ CSS ─────────────────────▶ congestion avoidance
@@ -17,8 +17,8 @@
  *         └───────────────────┘ └───────────────────────────────┘
  *
  * Rounds: RFC 9406 begins one by noting SND.NXT and ends it when that is acknowledged.
- * An algorithm sees no sequence numbers; counting the bytes that are in flight as a
- * round begins down to none is the same, as every ACK passes here until
+ * An algorithm sees no sequence numbers; counting down the bytes that are in flight
+ * when a round's first ACK comes is the same, as every ACK passes here until
  * there is a loss, and then HyStart++ is over: it is for the first slow start of a
  * connection only (RFC 9406 4.3), later ones have an ssthresh to go by.
  *

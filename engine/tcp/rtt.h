@@ -27,8 +27,8 @@
 /* RFC 9406's eight samples, twice: two pieces may share an ACK */
 #define VNX_SEND_TIMES 16
 
-/* A ring of pieces [begin, end), ascending, each sent at one time.  What leaves while it is
- * full has no time; in steady state each ACK makes room for what it releases. */
+/* A ring of pieces [begin, end), ascending, each sent at one time.  What leaves while it
+ * is full has no time; in steady state each ACK makes room for what it releases. */
 typedef struct VnxSendTimes {
     struct {
         uint32_t begin, end;

@@ -69,8 +69,8 @@ struct VnxCcOps {
     uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
 };
 
-/* By name, or NULL.  "reno", "reno-hystart", "cubic", "bic", and "none" (never limits, but
- * for what follows a timeout). */
+/* By name, or NULL.  "reno", "reno-hystart", "cubic", "bic", and "none" (never limits,
+ * but for what follows a timeout). */
 const VnxCcOps *vnx_cc_find(const char *name);
 /* The @i-th algorithm, or NULL past the last one. */
 const VnxCcOps *vnx_cc_get(unsigned i);

@@ -36,8 +36,8 @@ static void after_loss(VnxCc *cc, uint32_t segments, int64_t now)
 }
 
 /*
- * 4.2, 4.4, 4.5: the whole curve, concave and convex, until 1.6 W_max.  The window aims at
- * W_cubic(t + RTT) and gets there in a round trip, so at t it is W_cubic(t)
+ * 4.2, 4.4, 4.5: the whole curve, concave and convex, until 1.6 W_max.  The window aims
+ * at W_cubic(t + RTT) and gets there in a round trip, so at t it is W_cubic(t)
  * or up to one round trip ahead.
  */
 static void test_curve(void)
@@ -145,8 +145,8 @@ static void test_reno_friendly(void)
     }
 }
 
-/* 4.3: with equal loss rates AIMD(9/17, 0.7) carries what AIMD(1, 0.5) does: sawtooths with
- * the average window that RFC 9438's equation 3 is made for, 1.2 / sqrt(p). */
+/* 4.3: with equal loss rates AIMD(9/17, 0.7) carries what AIMD(1, 0.5) does: sawtooths
+ * with the average window that RFC 9438's equation 3 is made for, 1.2 / sqrt(p). */
 static void test_friendly_sawtooth(void)
 {
     const char *names[] = { "cubic", "reno" };
@@ -177,7 +177,7 @@ static void test_friendly_sawtooth(void)
     assert_near(mean[0], mean[1], 8);
 }
 
-/* 4.7: a loss below the last W_max releases room: the curve's plateau is at (1 + beta) / 2. */
+/* 4.7: a loss below the last W_max releases room: the plateau is at (1 + beta) / 2. */
 static void test_fast_convergence(void)
 {
     VnxCc cc;

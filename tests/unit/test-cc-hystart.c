@@ -1,0 +1,352 @@
+/*
+ * vnx: unit test of HyStart++ (T7, RFC 9406), for each algorithm that has it
+ *
+ * A path with a bottleneck: RTT grows as soon as cwnd exceeds what the path holds, which
+ * is where slow start ought to end.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "cc-path.h"
+#include "engine/cc/hystart.h"
+#include "engine/tcp/rtt.h"
+
+static const char *const names[] = { "reno-hystart", "cubic", "bic" };
+
+#define FOR_EACH_NAME(i) for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+
+/* The sender fills cwnd after each ACK, in whole segments: that is in flight when
+ * the next one comes. */
+static void ack(VnxCc *cc, int64_t rtt_ns)
+{
+    cc_ack(cc, MSS, cc->cwnd / MSS * MSS, 0, rtt_ns);
+}
+
+/* One round trip of @rtt_ns without a queue, an ACK for each segment, @jitter_ns added to
+ * every ACK but each 16th. */
+static void quiet_round(VnxCc *cc, int64_t rtt_ns, int64_t jitter_ns)
+{
+    uint32_t flight = cc->cwnd / MSS;
+
+    for (uint32_t n = 0; n < flight; n++) {
+        ack(cc, rtt_ns + (n % 16 == 15 ? 0 : jitter_ns));
+    }
+}
+
+/*
+ * A slow start over a path of @base_ns that holds @pipe segments.  What is in flight
+ * beyond those stands in the queue all the round, and waits for its turn.
+ * @css_cwnd: cwnd as CSS began.  Returns the round trips to the end of slow start.
+ */
+static unsigned bottleneck(VnxCc *cc, int64_t base_ns, uint32_t pipe, uint32_t *css_cwnd)
+{
+    const VnxSlowStart *s = (const VnxSlowStart *)cc->state;
+    int64_t per_segment = base_ns / pipe;
+    unsigned rounds = 0;
+
+    *css_cwnd = 0;
+    while (cc->cwnd < cc->ssthresh) {
+        uint32_t flight = cc->cwnd / MSS;
+        int64_t standing = flight > pipe ? (flight - pipe) * per_segment : 0;
+
+        rounds++;
+        g_assert_cmpuint(rounds, <, 100);
+        for (uint32_t n = 0; n < flight && cc->cwnd < cc->ssthresh; n++) {
+            ack(cc, base_ns + standing);
+            if (!*css_cwnd && vnx_slow_start_css(s)) {
+                *css_cwnd = cc->cwnd;
+            }
+        }
+    }
+    return rounds;
+}
+
+/* 4.2: constant RTT doubles cwnd in each round trip, for ever. */
+static void test_no_exit(void)
+{
+    FOR_EACH_NAME(i) {
+        VnxCc cc;
+
+        cc_begin(&cc, names[i], 10);
+        for (uint32_t k = 1; k <= 12; k++) {
+            quiet_round(&cc, 50 * MS, 0);
+            g_assert_cmpuint(cc.cwnd, ==, (10u << k) * MSS);
+        }
+        g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+    }
+}
+
+/*
+ * 4.2: a queue ends it.  CSS begins in the first round whose RTT shows the queue, and
+ * grows by a quarter: within five rounds at most 1.25^5 = 3.05 times; without it, 2^5 = 32.
+ */
+static void test_exit_on_queue(void)
+{
+    static const struct {
+        int64_t base;
+        uint32_t pipe;
+    } paths[] = { { 40 * MS, 200 }, { 100 * MS, 1000 }, { 200 * MS, 333 }, { 10 * MS, 64 } };
+
+    for (unsigned p = 0; p < G_N_ELEMENTS(paths); p++) {
+        FOR_EACH_NAME(i) {
+            uint32_t pipe = paths[p].pipe, css;
+            unsigned rounds;
+            VnxCc cc;
+
+            cc_begin(&cc, names[i], 10);
+            rounds = bottleneck(&cc, paths[p].base, pipe, &css);
+            /* not before there is a queue, and in the round that finds it */
+            g_assert_cmpuint(css, >, pipe * MSS);
+            g_assert_cmpuint(css, <=, 2 * (pipe + pipe * 16 / (paths[p].base / MS) + 1)
+                                      * MSS + 8 * MSS);
+            /* the round that begins CSS counts: 4 and the rest of it */
+            g_assert_cmpfloat(cc.ssthresh, >=, css * pow(1.25, 4) * 0.97);
+            g_assert_cmpfloat(cc.ssthresh, <=, css * pow(1.25, 5) * 1.01);
+            g_assert_cmpuint(cc.cwnd, ==, cc.ssthresh);
+            g_assert_cmpuint(rounds, <=, (unsigned)log2(pipe / 10.0) + 1 + 2 + 5);
+        }
+    }
+}
+
+/* The least RTT of eight counts: delay of some ACKs is no queue. */
+static void test_jitter_within_round(void)
+{
+    FOR_EACH_NAME(i) {
+        VnxCc cc;
+
+        cc_begin(&cc, names[i], 16);
+        for (uint32_t k = 1; k <= 10; k++) {
+            /* only each 16th ACK is not late, by more than the round trip itself */
+            quiet_round(&cc, 30 * MS, k % 2 ? 0 : 60 * MS);
+            if (k == 10) {
+                break;
+            }
+            g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+        }
+        /* it cost some of the growth, but not slow start */
+        g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+        g_assert_cmpuint(cc.cwnd, >, 16 * 500 * MSS);
+    }
+}
+
+/* 4.2: a burst of delay, all of one round long, begins CSS; when the RTT is back slow
+ * start goes on at its full speed. */
+static void test_jitter_ends_css(void)
+{
+    FOR_EACH_NAME(i) {
+        VnxCc cc;
+        const VnxSlowStart *s = (const VnxSlowStart *)cc.state;
+        uint32_t before;
+
+        cc_begin(&cc, names[i], 32);
+        quiet_round(&cc, 40 * MS, 0);
+        quiet_round(&cc, 40 * MS, 0);
+        before = cc.cwnd;
+        g_assert_cmpuint(before, ==, 128 * MSS);
+        quiet_round(&cc, 50 * MS, 0);
+        g_assert_true(vnx_slow_start_css(s));
+        /* eight samples at full speed, but the eighth, then a quarter */
+        g_assert_cmpuint(cc.cwnd - before, ==, 7 * MSS + 121 * MSS / 4);
+        quiet_round(&cc, 40 * MS, 0);
+        g_assert_false(vnx_slow_start_css(s));
+        g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+        before = cc.cwnd / MSS;
+        quiet_round(&cc, 40 * MS, 0);
+        assert_near(cc.cwnd / MSS, 2 * before, 1);
+    }
+}
+
+/* RttThresh = RTT / 8, within 4 and 16 ms (4.2, 4.3). */
+static void test_threshold(void)
+{
+    static const struct {
+        int64_t rtt, thresh;
+    } t[] = {
+        { 1 * MS, 4 * MS }, { 32 * MS, 4 * MS }, { 64 * MS, 8 * MS },
+        { 128 * MS, 16 * MS }, { 400 * MS, 16 * MS },
+    };
+
+    for (unsigned k = 0; k < G_N_ELEMENTS(t); k++) {
+        for (int below = 0; below <= 1; below++) {
+            VnxCc cc;
+
+            cc_begin(&cc, "cubic", 10);
+            quiet_round(&cc, t[k].rtt, 0);
+            quiet_round(&cc, t[k].rtt + t[k].thresh - below, 0);
+            g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == !below);
+        }
+    }
+}
+
+/* N_RTT_SAMPLE: fewer than eight samples in a round decide nothing. */
+static void test_samples(void)
+{
+    for (uint32_t n = 7; n <= 8; n++) {
+        VnxCc cc;
+
+        cc_begin(&cc, "cubic", 10);
+        quiet_round(&cc, 20 * MS, 0);
+        for (uint32_t k = 0; k < 20; k++) {
+            ack(&cc, k < n ? 100 * MS : 0);
+        }
+        g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == (n == 8));
+    }
+}
+
+/* Five rounds of CSS, the one that begins it included. */
+static void test_rounds(void)
+{
+    FOR_EACH_NAME(i) {
+        VnxCc cc;
+
+        cc_begin(&cc, names[i], 100);
+        quiet_round(&cc, 20 * MS, 0);
+        for (unsigned k = 1; k <= 5; k++) {
+            g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+            quiet_round(&cc, 40 * MS, 0);
+        }
+        g_assert_cmpuint(cc.ssthresh, !=, VNX_CC_UNLIMITED);
+        g_assert_false(vnx_slow_start_css((VnxSlowStart *)cc.state));
+    }
+}
+
+/* L = 8 (4.3): an ACK adds at most eight segments; two for "reno". */
+static void test_limit(void)
+{
+    VnxCc cc;
+
+    FOR_EACH_NAME(i) {
+        cc_begin(&cc, names[i], 100);
+        cc_ack(&cc, 100 * MSS, 100 * MSS, 0, 20 * MS);
+        g_assert_cmpuint(cc.cwnd, ==, 108 * MSS);
+    }
+}
+
+/* A loss ends it, and it is not for later slow starts (4.3). */
+static void test_loss(void)
+{
+    FOR_EACH_NAME(i) {
+        for (unsigned css = 0; css <= 1; css++) {
+            VnxCc cc;
+            uint32_t at;
+
+            cc_begin(&cc, names[i], 100);
+            quiet_round(&cc, 20 * MS, 0);
+            quiet_round(&cc, css ? 40 * MS : 20 * MS, 0);
+            g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == css);
+            at = cc.cwnd;
+            cc.ops->on_loss(&cc, VNX_CC_LOSS_RTO, cc.cwnd, 0);
+            g_assert_false(vnx_slow_start_css((VnxSlowStart *)cc.state));
+            g_assert_cmpuint(cc.ssthresh, >=, at / 2);
+            g_assert_cmpuint(cc.ssthresh, <=, at / 8 * 7 + MSS);
+            /* RTT grows in each of these rounds, as much as it likes */
+            for (unsigned k = 1; cc.cwnd < cc.ssthresh; k++) {
+                uint32_t want = MIN(2 * cc.cwnd, cc.ssthresh);
+
+                quiet_round(&cc, 40 * MS * k, 0);
+                g_assert_cmpuint(cc.cwnd, >=, want - MSS);
+            }
+        }
+    }
+}
+
+/* Rounds without a sample, with all in one ACK, and while not limited by cwnd. */
+static void test_odd_rounds(void)
+{
+    VnxCc cc;
+
+    cc_begin(&cc, "cubic", 10);
+    for (unsigned k = 0; k < 50; k++) {
+        VnxCcAck a = { .acked = 10 * MSS, .in_flight = 10 * MSS };
+
+        cc.ops->on_ack(&cc, &a);
+        cc_ack(&cc, cc.cwnd, cc.cwnd, 0, 0);
+        cc_ack(&cc, 1, 1, 0, (k + 1) * 100 * MS);
+    }
+    g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
+    g_assert_cmpuint(cc.cwnd, ==, (10 + 50 * 8) * MSS + 50);
+}
+
+/* ---- Where the samples come from: engine/tcp/rtt.h ---- */
+
+/* An ACK of byte n tells when byte n - 1 left, across the wrap of sequence numbers, and
+ * only while that is known. */
+static void test_send_times(void)
+{
+    for (uint32_t base = UINT32_MAX - 3000; base > 3000; base += 500) {
+        VnxRtt rtt = { 0 };
+
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base, 5), ==, 0);
+        vnx_rtt_sent(&rtt, base, base + 1000, 100);
+        vnx_rtt_sent(&rtt, base + 1000, base + 2000, 100);      /* one piece */
+        g_assert_cmpuint(rtt.sent.n, ==, 1);
+        vnx_rtt_sent(&rtt, base + 2000, base + 3000, 200);
+        vnx_rtt_sent(&rtt, base + 3500, base + 4000, 300);      /* after a gap */
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 500, 1100), ==, 1000);
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 2000, 1100), ==, 1000);
+        g_assert_cmpuint(rtt.sent.n, ==, 2);
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 2001, 1100), ==, 900);
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 3200, 1100), ==, 0);
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 4000, 1100), ==, 800);
+        g_assert_cmpuint(rtt.sent.n, ==, 0);
+        vnx_rtt_sent(&rtt, base + 4000, base + 5000, 1100);
+        vnx_rtt_forget(&rtt);
+        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 5000, 1200), ==, 0);
+    }
+}
+
+/* Against a table of each byte's time, with pieces and ACKs at random: never a wrong time,
+ * and never unknown while all of what was sent is in the ring. */
+static void test_send_times_random(void)
+{
+    enum { BYTES = 40000 };
+    g_autofree int64_t *at = g_new0(int64_t, BYTES);
+    uint32_t una = 0, nxt = 0, untimed = 0, known = 0;
+    VnxRtt rtt = { 0 };
+    int64_t now = 1;
+
+    while (una < BYTES) {
+        now += g_test_rand_int_range(0, 3);
+        if (nxt < BYTES && g_test_rand_int_range(0, 100) < 52) {
+            uint32_t n = MIN(g_test_rand_int_range(1, 40), BYTES - nxt);
+
+            if (rtt.sent.n == VNX_SEND_TIMES) {
+                untimed = nxt + n;              /* or joined to the last piece */
+            }
+            vnx_rtt_sent(&rtt, nxt, nxt + n, now);
+            while (n--) {
+                at[nxt++] = now;
+            }
+        } else if (una < nxt) {
+            uint32_t ack = g_test_rand_int_range(una + 1, MIN(nxt, una + 50) + 1);
+            int64_t got = vnx_rtt_acked(&rtt, ack, now);
+
+            if (got) {
+                g_assert_cmpint(got, ==, MAX(now - at[ack - 1], 1));
+                known++;
+            } else {
+                g_assert_cmpuint(ack, <=, untimed);
+            }
+            una = ack;
+        }
+    }
+    g_assert_cmpuint(known, >, 100);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cc-hystart/no-exit", test_no_exit);
+    g_test_add_func("/cc-hystart/exit-on-queue", test_exit_on_queue);
+    g_test_add_func("/cc-hystart/jitter-within-round", test_jitter_within_round);
+    g_test_add_func("/cc-hystart/jitter-ends-css", test_jitter_ends_css);
+    g_test_add_func("/cc-hystart/threshold", test_threshold);
+    g_test_add_func("/cc-hystart/samples", test_samples);
+    g_test_add_func("/cc-hystart/rounds", test_rounds);
+    g_test_add_func("/cc-hystart/limit", test_limit);
+    g_test_add_func("/cc-hystart/loss", test_loss);
+    g_test_add_func("/cc-hystart/odd-rounds", test_odd_rounds);
+    g_test_add_func("/cc-hystart/send-times", test_send_times);
+    g_test_add_func("/cc-hystart/send-times-random", test_send_times_random);
+    return g_test_run();
+}
