@@ -58,9 +58,10 @@ static bool corrupt(SimLink *l, SimFrame *f)
 {
     size_t l3 = sim_vnet_l3(f->data, f->len, l->vnet_len);
 
-    if (sim_vnet_vouched(f->data, l->vnet_len) || f->len <= l3) {
+    if (sim_vnet_vouched(f->data, l->vnet_len) || f->len <= l3 || f->corrupted) {
         return false;           /* in memory: nobody would notice */
     }
+    f->corrupted = true;
     f->data[sim_int(&l->rng, l3, f->len - 1)] ^= 1 << sim_int(&l->rng, 0, 7);
     return true;
 }
@@ -100,6 +101,7 @@ static void through_channel(SimLink *l, SimFrame *f)
         SimFrame *copy = sim_frame_new(f->len);
 
         memcpy(copy->data, f->data, f->len);
+        copy->corrupted = f->corrupted;
         mishap(l, "doubled", f);
         into_channel(l, copy, sim_chance(&l->rng, 0.5));
     }

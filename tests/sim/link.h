@@ -43,6 +43,7 @@ typedef struct SimLink SimLink;
 typedef struct SimFrame {
     SimTimer timer;
     SimLink *link;
+    bool corrupted;             /* once is enough: two flips may cancel in the sum */
     size_t len;                 /* virtio-net header included */
     uint8_t data[];
 } SimFrame;
