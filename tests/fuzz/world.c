@@ -172,6 +172,16 @@ void world_set_enabled(World *w, bool enabled)
     w->calls--;
 }
 
+static bool note_buffers(const VnxVtcpFlowInfo *info, void *opaque)
+{
+    World *w = opaque;
+
+    for (unsigned d = 0; d < 2; d++) {
+        w->flow_buffer_max = MAX(w->flow_buffer_max, info->half[d].buffer_used);
+    }
+    return true;
+}
+
 void world_migrate(World *w)
 {
     bool paused = w->paused;
@@ -201,6 +211,9 @@ void world_migrate(World *w)
     vnx_vtcp_stats(w->v, &stats);
     CHECK(stats.undelivered == owed, "%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
           " owed bytes arrived", stats.undelivered, owed);
+    /* What is owed outranks the limits, and may lie in chunks of other sizes now. */
+    w->buffer_size_max = MAX(w->buffer_size_max, stats.buffer_used);
+    vnx_vtcp_foreach_flow(w->v, 0, w->now, note_buffers, w);
     world_set_enabled(w, w->enabled);
     world_set_paused(w, paused);
 }
