@@ -116,11 +116,8 @@ static uint32_t cubic_window(const CubicState *s, int64_t t_us, uint32_t mss)
 
 static void cubic_init(VnxCc *cc, int64_t now_ns)
 {
-    CubicState *s = cubic(cc);
-
-    vnx_slow_start_init(&s->slow_start, cc, true);
-    s->flat = true;
-    s->last_ack_ns = now_ns;
+    vnx_slow_start_init(&cubic(cc)->slow_start, cc, true);
+    cubic(cc)->last_ack_ns = now_ns;
 }
 
 /* Congestion avoidance begins. */

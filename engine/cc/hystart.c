@@ -107,8 +107,9 @@ bool vnx_slow_start_on_ack(VnxSlowStart *s, VnxCc *cc, const VnxCcAck *ack)
     }
     over = s->hystart && observe(s, ack);
     if (ack->cwnd_limited) {
-        cc->cwnd = vnx_cc_add(cc->cwnd, MIN(growth(s, cc, ack->acked),
-                                            cc->ssthresh - cc->cwnd));
+        uint32_t step = growth(s, cc, ack->acked);
+
+        cc->cwnd = vnx_cc_add(cc->cwnd, MIN(step, cc->ssthresh - cc->cwnd));
     }
     if (over) {
         s->hystart = false;

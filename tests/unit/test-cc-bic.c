@@ -71,6 +71,15 @@ static void test_search(void)
     for (n = 1; n < 10; n++) {
         g_assert_cmpuint(grow(&cc), ==, MIN(1u << (n - 1), 32u) * MSS);
     }
+
+    /* after the next loss it begins at 1 again */
+    max = cc.cwnd;
+    lose(&cc, VNX_CC_LOSS_FAST);
+    while (cc.cwnd < max) {
+        grow(&cc);
+    }
+    g_assert_cmpuint(grow(&cc), ==, MSS);
+    g_assert_cmpuint(grow(&cc), ==, 2 * MSS);
 }
 
 /* The same steps whatever one ACK acknowledges. */
@@ -104,6 +113,20 @@ static void test_spread(void)
         g_assert_cmpuint(cc.cwnd - begin, ==, (uint64_t)S_MAX * i / 1400);
     }
     g_assert_cmpuint(cc.cwnd, ==, begin + S_MAX);
+
+    /* what an ACK has beyond its round trip counts for the next: 1400 + 1432 = 944 * 3 */
+    after_loss(&cc, 1600);
+    for (unsigned i = 1; i <= 944; i++) {
+        cc_ack(&cc, 3 * MSS, begin, 0, RTT);
+    }
+    g_assert_cmpuint(cc.cwnd, ==, begin + 2 * S_MAX);
+
+    /* but not for more than that one */
+    after_loss(&cc, 1600);
+    cc_ack(&cc, 10 * cc.cwnd, cc.cwnd, 0, RTT);
+    g_assert_cmpuint(cc.cwnd, ==, begin + S_MAX);
+    cc_ack(&cc, MSS, cc.cwnd, 0, RTT);
+    g_assert_cmpuint(cc.cwnd, ==, begin + S_MAX + S_MAX / 1432);
 }
 
 /* Fast convergence: a loss below the last maximum makes the middle the new maximum. */
@@ -136,6 +159,15 @@ static void test_fast_convergence(void)
         g_assert_cmpuint(cc.cwnd, <, w);
     }
     assert_near(cc.cwnd, w, 0.01);
+
+    /* nor for one that is the same */
+    after_loss(&cc, 2048);
+    cc.cwnd = 2048 * MSS;
+    lose(&cc, VNX_CC_LOSS_FAST);
+    while (grow(&cc) != S_MIN) {
+        g_assert_cmpuint(cc.cwnd, <, 2048 * MSS);
+    }
+    assert_near(cc.cwnd, 2048 * MSS, 0.01);
 }
 
 /* Low window: Reno. */

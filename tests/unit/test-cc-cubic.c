@@ -314,6 +314,14 @@ static void test_target_clamp(void)
         g_assert_cmpuint(cc.cwnd, <=, before + before / 2);
         g_assert_cmpuint(cc.cwnd, >=, before + before / 2 - 1);
     }
+
+    /* also so late that t^2 in microseconds would wrap, to 0 */
+    cc_begin(&cc, "cubic", 10);
+    cc.ssthresh = cc.cwnd;
+    cc.ops->on_ack(&cc, &(VnxCcAck) { .acked = MSS, .in_flight = MSS });  /* t = 0 */
+    g_assert_cmpuint(cc.cwnd, ==, 10 * MSS);
+    cc_ack(&cc, cc.cwnd, cc.cwnd, (1ll << 32) * 1000, 0);
+    g_assert_cmpuint(cc.cwnd, ==, 15 * MSS);
 }
 
 /* Any segment size and any time: no overflow, no wrap, growth up to the ceiling. */

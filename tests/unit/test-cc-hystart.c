@@ -210,7 +210,25 @@ static void test_rounds(void)
     }
 }
 
-/* L = 8 (4.3): an ACK adds at most eight segments; two for "reno". */
+/* A quarter of each byte: none is lost, however few an ACK acknowledges. */
+static void test_css_bytes(void)
+{
+    FOR_EACH_NAME(i) {
+        VnxCc cc;
+        uint32_t before;
+
+        cc_begin(&cc, names[i], 100);
+        quiet_round(&cc, 20 * MS, 0);
+        quiet_round(&cc, 40 * MS, 0);
+        before = cc.cwnd;
+        for (unsigned n = 1; n <= 400; n++) {
+            cc_ack(&cc, 1, cc.cwnd, 0, 40 * MS);
+            g_assert_cmpuint(cc.cwnd - before, ==, n / 4);
+        }
+    }
+}
+
+/* L = 8 (4.3): an ACK adds at most eight segments. */
 static void test_limit(void)
 {
     VnxCc cc;
@@ -290,6 +308,8 @@ static void test_send_times(void)
         g_assert_cmpint(vnx_rtt_acked(&rtt, base + 4000, 1100), ==, 800);
         g_assert_cmpuint(rtt.sent.n, ==, 0);
         vnx_rtt_sent(&rtt, base + 4000, base + 5000, 1100);
+        vnx_rtt_sent(&rtt, base + 6000, base + 7000, 1100);     /* no neighbours */
+        g_assert_cmpuint(rtt.sent.n, ==, 2);
         vnx_rtt_forget(&rtt);
         g_assert_cmpint(vnx_rtt_acked(&rtt, base + 5000, 1200), ==, 0);
     }
@@ -308,8 +328,9 @@ static void test_send_times_random(void)
     while (una < BYTES) {
         now += g_test_rand_int_range(0, 3);
         if (nxt < BYTES && g_test_rand_int_range(0, 100) < 52) {
-            uint32_t n = MIN(g_test_rand_int_range(1, 40), BYTES - nxt);
+            uint32_t n = g_test_rand_int_range(1, 40);
 
+            n = MIN(n, BYTES - nxt);
             if (rtt.sent.n == VNX_SEND_TIMES) {
                 untimed = nxt + n;              /* or joined to the last piece */
             }
@@ -343,6 +364,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cc-hystart/threshold", test_threshold);
     g_test_add_func("/cc-hystart/samples", test_samples);
     g_test_add_func("/cc-hystart/rounds", test_rounds);
+    g_test_add_func("/cc-hystart/css-bytes", test_css_bytes);
     g_test_add_func("/cc-hystart/limit", test_limit);
     g_test_add_func("/cc-hystart/loss", test_loss);
     g_test_add_func("/cc-hystart/odd-rounds", test_odd_rounds);
