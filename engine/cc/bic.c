@@ -7,7 +7,7 @@
  * in each round trip without loss.
  *
  *       loss at W        round trips after it
- *     |──────────────|───────────────────────|──────────────────────────────|───▶
+ *     |--------------|-----------------------|------------------------------|--->
  *     cwnd = 7/8 W   + S_max each            halves of what is left, to W   1, 2, 4 ...
  *                    additive increase       binary search                  max probing
  *

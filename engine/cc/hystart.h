@@ -11,10 +11,10 @@
  * speed.  If the RTT then falls below what began CSS it was jitter, and slow start goes
  * on; after five rounds it was a queue, and ssthresh = cwnd.
  *
- *                 RTT grew                   5 rounds
- *     SLOW START ──────────▶ CSS ─────────────────────▶ congestion avoidance
- *         ▲    RTT fell again │ │  loss                        ▲
- *         └───────────────────┘ └───────────────────────────────┘
+ *                 RTT grew          5 rounds
+ *     SLOW START ----------> CSS ------------> congestion avoidance
+ *         ^                   |
+ *         +---- RTT fell -----+                (a loss ends either)
  *
  * Rounds: RFC 9406 begins one by noting SND.NXT and ends it when that is acknowledged.
  * An algorithm sees no sequence numbers; counting down the bytes that are in flight

@@ -94,7 +94,7 @@ static void test_k(void)
         }
         assert_near(half / 1e9 + 0.05, k / 2, 3);
         /* 1e-4 W below W_max: C (K - t)^3 = 1e-4 W */
-        assert_near(now / 1e9 + 0.05, k - cbrt(1e-4 * w / C), 3);
+        assert_near(now / 1e9 + 0.05, k - cbrt(0.0001 * w / C), 3);
     }
 }
 

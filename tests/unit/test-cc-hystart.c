@@ -78,14 +78,15 @@ static void test_no_exit(void)
 
 /*
  * 4.2: a queue ends it.  CSS begins in the first round whose RTT shows the queue, and
- * grows by a quarter: within five rounds at most 1.25^5 = 3.05 times; without it, 2^5 = 32.
+ * grows by a quarter: within five rounds at most 1.25^5 = 3 times; without it, 2^5 = 32.
  */
 static void test_exit_on_queue(void)
 {
     static const struct {
         int64_t base;
         uint32_t pipe;
-    } paths[] = { { 40 * MS, 200 }, { 100 * MS, 1000 }, { 200 * MS, 333 }, { 10 * MS, 64 } };
+    } paths[] = { { 40 * MS, 200 }, { 100 * MS, 1000 }, { 200 * MS, 333 },
+                  { 10 * MS, 64 } };
 
     for (unsigned p = 0; p < G_N_ELEMENTS(paths); p++) {
         FOR_EACH_NAME(i) {
@@ -315,8 +316,8 @@ static void test_send_times(void)
     }
 }
 
-/* Against a table of each byte's time, with pieces and ACKs at random: never a wrong time,
- * and never unknown while all of what was sent is in the ring. */
+/* Against a table of each byte's time, with pieces and ACKs at random: never a wrong
+ * time, and never unknown while all of what was sent is in the ring. */
 static void test_send_times_random(void)
 {
     enum { BYTES = 40000 };
