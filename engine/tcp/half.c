@@ -374,6 +374,8 @@ void half_discard(VnxHalf *h)
         h->state == VNX_HALF_JOINING) {
         half_set_una(h, seq_max(h->una, h->rcv_nxt));
         half_set_early(h, h->una);
+        h->max = seq_max(h->max, h->una);
+        h->nxt = h->max;
         half_set_state(h, VNX_HALF_OBSERVING, VNX_REASON_CLOSED);
     }
     h->ack_due = false;
