@@ -284,24 +284,65 @@ bool half_try_join(VnxHalf *h, const VnxPacket *p)
 {
     VnxConn *c = half_conn(h);
     VnxVtcp *v = c->v;
+    bool queued = half_holds(h), at_once = queued || h->una == p->seq;
 
     if (c->state != VNX_FLOW_ESTABLISHED || !half_reason_transient(h->reason) ||
         half_forbidden(h) != VNX_REASON_NONE || p->seq != h->s_max ||
         !p->payload_len || p->flags & (VNX_TCP_FIN | VNX_TCP_URG) || h->fin_seen ||
-        seq_lt(h->una, h->trouble) || seq_lt(h->una, half_ack(h)) || h->buf.len ||
-        seq_gt(p->seq + p->payload_len, h->r_edge) || half_grant(h) < p->payload_len) {
+        seq_lt(h->una, h->trouble) || seq_lt(h->una, half_ack(h)) ||
+        (queued && h->rcv_nxt != h->s_max) ||
+        (!at_once && seq_gt(p->seq + p->payload_len, h->r_edge)) ||
+        half_grant(h) < p->payload_len) {
         return false;
     }
-    half_start_buffer(h, p->seq);
-    h->inflate = h->dupacks = h->backoff = 0;
-    h->recovery = h->rto_recovery = false;
-    h->recover = h->una;
-    if (h->una == p->seq) {
+    if (!queued) {
+        half_start_buffer(h, p->seq);
+        h->inflate = h->dupacks = h->backoff = 0;
+        h->recovery = h->rto_recovery = false;
+        h->recover = h->una;
+    }
+    if (at_once) {
         half_joined(h);
     } else {
         half_set_state(h, VNX_HALF_JOINING, h->reason);
     }
     v->stats.rejoins++;
+    return true;
+}
+
+/*
+ * DRAINING, and S was promised more than R's window: @p is S's next segment in order, and R has
+ * seen all before it or will from the buffer.  Keep it behind what is held, unacknowledged,
+ * and let it go as R's window allows.  False: not so.  (Without such a promise it is passed,
+ * so that the draining comes to an end.)
+ */
+bool half_queue(VnxHalf *h, const VnxPacket *p)
+{
+    bool fin = p->flags & VNX_TCP_FIN;
+
+    if (seq_ge(h->r_edge, h->adv_edge) || p->flags & VNX_TCP_URG || h->fin_seen ||
+        p->seq != h->s_max ||
+        (half_holds(h) ? h->rcv_nxt != h->s_max : h->una != h->s_max) ||
+        seq_gt(p->seq + p->payload_len, h->adv_edge) || (!p->payload_len && !half_holds(h))) {
+        return false;
+    }
+    if (!half_holds(h)) {
+        half_start_buffer(h, p->seq);
+    }
+    if (p->payload_len && !half_store(h, p, 0, p->payload_len)) {
+        return false;
+    }
+    half_learn_segment_size(h, p);
+    if (p->flags & VNX_TCP_PSH) {
+        h->psh_seen = true;
+        h->psh_seq = h->rcv_nxt;
+    }
+    if (fin) {
+        h->fin_seen = true;
+        h->fin_seq = h->rcv_nxt;
+        h->s_max = h->fin_seq + 1;
+    }
+    half_output(h);
     return true;
 }
 

@@ -31,12 +31,23 @@ static bool half_fast(const VnxHalf *h)
     return h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;
 }
 
+/*
+ * @ack, from R, is for bytes that S may have sent in a frame that we could not read, an IP
+ * fragment for one.  Without such a frame it is for what was never sent (RFC 5961 5).
+ */
+static bool acks_unseen(const VnxHalf *h, uint32_t ack)
+{
+    return half_conn((VnxHalf *)h)->v->unread[h->dir] && seq_gt(ack, h->max) &&
+           seq_ge(ack, h->rcv_nxt) && seq_le(ack, h->adv_edge + 1);
+}
+
 /* RFC 9293 3.10.7.4, RFC 5961 5.2, RFC 7323 5.3 */
 static bool segment_acceptable(const VnxConn *c, VnxDir dir, const VnxPacket *p)
 {
     const VnxHalf *d = &c->half[dir], *r = &c->half[!dir];
 
-    if (!(p->flags & VNX_TCP_ACK) || seq_gt(p->ack, r->max) ||
+    if (!(p->flags & VNX_TCP_ACK) ||
+        (seq_gt(p->ack, r->max) && !acks_unseen(r, p->ack)) ||
         seq_lt(p->ack, r->una - MAX(r->r_wnd_max, 65535u))) {
         return false;
     }
@@ -73,18 +84,6 @@ static void learn_end(VnxConn *c, VnxDir dir, const VnxPacket *p)
     }
 }
 
-/* The size of S's wire segments, which is what the path to R is known to carry. */
-static void learn_segment_size(VnxHalf *d, const VnxPacket *p)
-{
-    uint32_t size = p->vnet.gso_size ? p->vnet.gso_size : p->payload_len;
-
-    size = MAX(size, p->ip_version == 4 ? VNX_MSS_DEFAULT_IP4 : VNX_MSS_DEFAULT_IP6);
-    if (size > d->seg_seen) {
-        d->seg_seen = size;
-        d->smss = half_mss(d);
-    }
-}
-
 static void count_duplicate(VnxHalf *d, uint32_t bytes)
 {
     half_conn(d)->v->stats.duplicate_bytes += bytes;
@@ -100,6 +99,12 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
 
     if (seq_lt(p->ack, r->una)) {
         return;
+    }
+    if (acks_unseen(r, p->ack)) {
+        /* we are not the witness that we have to be: leave the ends alone, for good */
+        r->s_max = r->max = p->ack;
+        half_leave(r, VNX_REASON_NOT_SEEN);
+        half_leave(&c->half[!r->dir], VNX_REASON_NOT_SEEN);
     }
     if (seq_gt(p->ack, r->una) || seq_lt(r->wl1, p->seq) ||
         (r->wl1 == p->seq && seq_le(r->wl2, p->ack))) {
@@ -137,19 +142,22 @@ static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
     bool fin = p->flags & VNX_TCP_FIN;
     uint32_t fresh = seq_ahead(end, seq_max(p->seq, d->s_max));
 
-    if (d->state == VNX_HALF_DRAINING && half_holds(d)) {
-        if (seq_lt(p->seq, d->rcv_nxt)) {
+    if (d->state == VNX_HALF_DRAINING) {
+        bool holds = half_holds(d);
+
+        if (holds && seq_lt(p->seq, d->rcv_nxt)) {
             count_duplicate(d, p->payload_len);
             half_ack_soon(d);
             return VNX_VERDICT_CONSUMED;
         }
-        if (seq_lt(d->nxt, d->rcv_nxt)) {
-            return VNX_VERDICT_CONSUMED;        /* S will repeat it */
+        if (!(p->options & OPTIONS_OPAQUE) && half_queue(d, p)) {
+            return VNX_VERDICT_CONSUMED;
         }
-    }
-    if (d->state == VNX_HALF_DRAINING && seq_gt(end, d->r_edge) &&
-        (p->payload_len > 1 || half_holds(d))) {
-        return VNX_VERDICT_CONSUMED;            /* vTCP's promise, not R's: likewise */
+        /* never ahead of the buffer, never beyond R's window: S will repeat it */
+        if ((holds && seq_lt(d->nxt, d->rcv_nxt)) ||
+            (seq_gt(end, d->r_edge) && (p->payload_len > 1 || holds))) {
+            return VNX_VERDICT_CONSUMED;
+        }
     }
     if (p->seq != d->s_max) {
         d->trouble = seq_max(d->s_max, end);
@@ -207,7 +215,7 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
         return input_passing(c, d, p);
     }
     count_duplicate(d, d->rcv_nxt - fresh - p->seq);
-    learn_segment_size(d, p);
+    half_learn_segment_size(d, p);
     if (p->flags & VNX_TCP_PSH) {
         d->psh_seen = true;
         d->psh_seq = d->rcv_nxt;
@@ -230,7 +238,7 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
 /* A copy of what is passed on, until R has acknowledged what went before. */
 static VnxVerdict input_joining(VnxConn *c, VnxHalf *d, VnxPacket *p)
 {
-    learn_segment_size(d, p);
+    half_learn_segment_size(d, p);
     d->nxt = d->max = d->rcv_nxt;
     if (!d->timing) {
         d->timing = true;
@@ -253,10 +261,7 @@ static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
         }
         break;
     case VNX_HALF_JOINING:
-        if (seq_gt(p->seq + p->payload_len, d->r_edge)) {
-            return VNX_VERDICT_CONSUMED;        /* an older promise of ours, not R's */
-        }
-        if (p->seq == d->rcv_nxt && !(p->flags & (VNX_TCP_FIN | VNX_TCP_URG)) &&
+        if (p->seq == d->rcv_nxt && seq_le(p->seq + p->payload_len, d->r_edge) && !(p->flags & (VNX_TCP_FIN | VNX_TCP_URG)) &&
             half_store(d, p, 0, p->payload_len)) {
             return input_joining(c, d, p);
         }

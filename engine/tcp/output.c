@@ -71,14 +71,13 @@ static uint32_t frame_max(const VnxHalf *h)
     const VnxOffload *offload = &c->v->offload[h->dir];
     const VnxHeaders *headers = &c->end[!h->dir].headers;
     bool tso = headers->ip_version == 4 ? offload->tso4 : offload->tso6;
-    uint32_t l3, max;
+    uint32_t l3 = headers->len - headers->l3_off - (headers->ip_version == 6 ? 40 : 0);
+    uint32_t max = UINT16_MAX - l3 - tcp_header_len(c);
 
-    if (!tso || !offload->csum || !offload->vnet_len) {
-        return h->smss;
+    if (max <= h->smss) {
+        return max;             /* a huge MTU, and headers that have grown */
     }
-    l3 = headers->len - headers->l3_off - (headers->ip_version == 6 ? 40 : 0);
-    max = UINT16_MAX - l3 - tcp_header_len(c);
-    return max - max % h->smss;
+    return tso && offload->csum && offload->vnet_len ? max - max % h->smss : h->smss;
 }
 
 /*
@@ -100,6 +99,7 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
         conn_queue(c, h->dir);
         return false;
     }
+    len = MIN(len, frame_max(h));
     if (len) {
         b.payload_cnt = vnx_segbuf_iov(&h->buf, seq - h->buf_seq, len, iov, VNX_EMIT_IOV,
                                        &got);

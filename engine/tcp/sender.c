@@ -22,6 +22,18 @@ uint32_t half_mss(const VnxHalf *h)
     return h->seg_seen ? MIN(mss, h->seg_seen) : mss;
 }
 
+/* The size of S's wire segments, which is what the path to R is known to carry. */
+void half_learn_segment_size(VnxHalf *d, const VnxPacket *p)
+{
+    uint32_t size = p->vnet.gso_size ? p->vnet.gso_size : p->payload_len;
+
+    size = MAX(size, p->ip_version == 4 ? VNX_MSS_DEFAULT_IP4 : VNX_MSS_DEFAULT_IP6);
+    if (size > d->seg_seen) {
+        d->seg_seen = size;
+        d->smss = half_mss(d);
+    }
+}
+
 uint32_t half_cwnd(const VnxHalf *h)
 {
     if (h->cc.cwnd == VNX_CC_UNLIMITED) {

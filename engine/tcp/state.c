@@ -10,7 +10,8 @@
  * another path, so the sender begins again in slow start (rule 11), with its RTT
  * estimate.
  *
- * Format: big endian; a magic number, a version, the number of flows, then the flows, each
+ * Format: big endian; a magic number, a version, what went by unread, the number of flows, and
+ * the flows, each
  * as field after field in the order of xfer_conn(), which is reader and writer in
  * one, so that they cannot differ.  A reader trusts nothing: lengths are checked
  * before use, header templates go through the parser, and sequence variables must
@@ -332,6 +333,8 @@ GByteArray *vnx_vtcp_save(VnxVtcp *v, int64_t now_ns)
     }
     xfer_uint(&x, STATE_MAGIC, 4);
     xfer_uint(&x, STATE_VERSION, 4);
+    xfer_bool(&x, &v->unread[0]);
+    xfer_bool(&x, &v->unread[1]);
     xfer_uint(&x, n, 4);
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
@@ -416,6 +419,8 @@ bool vnx_vtcp_load(VnxVtcp *v, const uint8_t *data, size_t size, int64_t now_ns,
     } else if (xfer_uint(&x, 0, 4) != STATE_VERSION) {
         xfer_fail(&x, "its version is unknown");
     }
+    xfer_bool(&x, &v->unread[0]);
+    xfer_bool(&x, &v->unread[1]);
     n = xfer_uint(&x, 0, 4);
     for (uint32_t i = 0; i < n && !x.fault; i++) {
         load_conn(v, &x);

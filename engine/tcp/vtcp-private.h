@@ -185,6 +185,7 @@ struct VnxVtcp {
     VnxOffload offload[2];
     GQueue work[2];             /* connections with something to send in a direction */
     bool busy[2];               /* emit said no; wait for writable */
+    bool unread[2];             /* a frame that may have been TCP went by unread */
     GQueue all;                 /* connections by age */
     uint64_t next_id;
     uint16_t next_ip_id;
@@ -262,6 +263,7 @@ void half_start_cc(VnxHalf *h);
 void half_leave(VnxHalf *h, VnxReason reason);
 void half_check_drained(VnxHalf *h);
 bool half_try_join(VnxHalf *h, const VnxPacket *p);
+bool half_queue(VnxHalf *h, const VnxPacket *p);
 void half_joined(VnxHalf *h);
 void half_abort_join(VnxHalf *h);
 bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len);
@@ -293,6 +295,7 @@ void half_arm(VnxHalf *h);
 void half_timeout(VnxHalf *h);
 uint32_t half_cwnd(const VnxHalf *h);
 uint32_t half_mss(const VnxHalf *h);
+void half_learn_segment_size(VnxHalf *h, const VnxPacket *p);
 int64_t half_rto(const VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */

@@ -27,6 +27,7 @@ const char *vnx_reason_name(VnxReason reason)
     static const char *const names[VNX_REASON__MAX] = {
         [VNX_REASON_NONE] = "none",
         [VNX_REASON_HANDSHAKE] = "handshake",
+        [VNX_REASON_NOT_SEEN] = "not-seen",
         [VNX_REASON_OPTIONS] = "options",
         [VNX_REASON_ECN] = "ecn",
         [VNX_REASON_MODE] = "mode",
@@ -289,6 +290,11 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
     case VNX_PARSE_MALFORMED:
     case VNX_PARSE_TOO_LONG:
         v->stats.malformed++;
+        v->unread[dir] = true;
+        return VNX_VERDICT_PASS;
+    case VNX_PARSE_FRAGMENT:
+        v->stats.not_tcp++;
+        v->unread[dir] = true;
         return VNX_VERDICT_PASS;
     default:
         v->stats.not_tcp++;

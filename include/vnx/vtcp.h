@@ -56,7 +56,8 @@ typedef enum VnxHalfState {
 /* Why a half is not on the fast path (or left it last). */
 typedef enum VnxReason {
     VNX_REASON_NONE,
-    VNX_REASON_HANDSHAKE,       /* not established yet */
+    VNX_REASON_HANDSHAKE,       /* not established yet, or not seen whole */
+    VNX_REASON_NOT_SEEN,        /* R acknowledged bytes that went by unseen */
     VNX_REASON_OPTIONS,         /* MD5, AO, MPTCP, AccECN, data on SYN ... */
     VNX_REASON_ECN,             /* ECN negotiated */
     VNX_REASON_MODE,            /* mode is not accelerate */
