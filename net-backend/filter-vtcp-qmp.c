@@ -233,7 +233,7 @@ static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
     *qapi_VnxVtcpStatistics_base(r) = *c;
     qapi_free_VnxVtcpCounters(c);
     r->id = g_strdup(s->id);
-    r->netdev = g_strdup(NETFILTER(s)->netdev_id);
+    r->netdev = g_strdup(NETFILTER(s)->netdev->name);
     r->status = status(s);
     r->mode = (VnxVtcpMode)s->config.mode;
     r->paused = s->paused;

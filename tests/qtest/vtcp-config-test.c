@@ -58,7 +58,7 @@ static const Property properties[] = {
     { "retry-limit", "1000", "999", "retry-limit", "86400000" },
     { "congestion-control", "'reno'", "'bogus'", "bogus", "reno" },
     { "congestion-control", "'reno'", "'a name that is far too long'",
-      "congestion-control", "unknown" },
+      "congestion-control", "reno" },
     { "mode", "'observe'", "'fast'", "mode", "fast" },
     { "mode", "'off'", "1", "mode", "string" },
     { "mode", "'accelerate'", "''", "mode", "" },
