@@ -303,8 +303,10 @@ static void test_status(void)
     hello_to_guest(w);
     set(w, "status", "off");
     vtcp_wait_status(w, "draining");
-    /* not acknowledged early any more, only kept for a window that was promised; what was
-     * acknowledged is still delivered */
+    /*
+     * not acknowledged early any more, only kept for a window that was promised; what was
+     * acknowledged is still delivered
+     */
     say(w, REMOTE, PORT, ACK | PSH, 6, 1, "more");
     hear(w, GUEST, PORT, ACK, 6, 1, "more");
     g_assert_cmpint(step_until(w, GUEST, 5000), <, 5000);
