@@ -19,19 +19,49 @@ uint32_t half_mss(const VnxHalf *h)
     const VnxConn *c = half_conn((VnxHalf *)h);
     uint32_t mss = c->end[h->dir].mss - (c->end[0].ts ? 12 : 0);
 
+    if (h->path_mss) {
+        mss = MIN(mss, h->path_mss);
+    }
     return h->seg_seen ? MIN(mss, h->seg_seen) : mss;
 }
 
 /* The size of S's wire segments, which is what the path to R is known to carry. */
-void half_learn_segment_size(VnxHalf *d, const VnxPacket *p)
+void half_learn_segment_size(VnxHalf *h, const VnxPacket *p)
 {
     uint32_t size = p->vnet.gso_size ? p->vnet.gso_size : p->payload_len;
 
     size = MAX(size, p->ip_version == 4 ? VNX_MSS_DEFAULT_IP4 : VNX_MSS_DEFAULT_IP6);
-    if (size > d->seg_seen) {
-        d->seg_seen = size;
-        d->smss = half_mss(d);
+    if (size > h->seg_seen) {
+        h->seg_seen = size;
+        h->smss = half_mss(h);
     }
+}
+
+/*
+ * A router on the way to R reports that a segment is too big (RFC 1191, RFC 8201).  S may well
+ * ignore it, as below its own una: what vTCP holds, vTCP has to cut.  Believed only for data under
+ * way (RFC 5927 4.1), and not below what every path carries.
+ */
+void half_too_big(VnxHalf *h, const VnxTooBig *too_big)
+{
+    VnxConn *c = half_conn(h);
+    const VnxHeaders *headers = &c->end[!h->dir].headers;
+    uint32_t mtu = MAX(too_big->mtu, headers->ip_version == 4 ? VNX_MTU_MIN_IP4 :
+                                                                VNX_MTU_MIN_IP6);
+    uint32_t header_len = headers->len - headers->l3_off + 20 + (c->end[0].ts ? 12 : 0);
+    uint32_t mss = mtu > header_len + VNX_MSS_MIN ? mtu - header_len : VNX_MSS_MIN;
+
+    if (!half_holds(h) || seq_lt(too_big->seq, h->una) || seq_ge(too_big->seq, h->max) ||
+        mss >= h->smss) {
+        return;
+    }
+    h->path_mss = mss;
+    h->smss = half_mss(h);
+    c->v->stats.too_big++;
+    h->timing = false;
+    vnx_rtt_forget(&h->rtt);
+    h->nxt = h->una;            /* again, in smaller pieces; no sign of congestion */
+    half_output(h);
 }
 
 uint32_t half_cwnd(const VnxHalf *h)

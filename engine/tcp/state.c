@@ -216,7 +216,7 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
 
     if (!ordered(h->una, h->s_max) || !ordered(h->una, h->max) ||
         !ordered(h->una, h->nxt) || !ordered(h->nxt, h->max) ||
-        h->r_wnd_max > SPAN_MAX) {
+        h->r_wnd_max > SPAN_MAX || (h->path_mss && h->path_mss < VNX_MSS_MIN)) {
         return false;
     }
     if (h->state == VNX_HALF_ACCELERATING &&
@@ -259,6 +259,7 @@ static void xfer_half(Xfer *x, VnxHalf *h)
     XFER(x, h->r_wnd_max);
     XFER(x, h->wl1);
     XFER(x, h->wl2);
+    XFER(x, h->path_mss);
     XFER(x, h->seg_seen);
     XFER(x, h->psh_seq);
     xfer_bool(x, &h->psh_seen);

@@ -60,6 +60,10 @@ typedef enum VnxAge {
 /* RFC 9293 3.7.1: the MSS of an end that announced none; every path carries it */
 #define VNX_MSS_DEFAULT_IP4 536
 #define VNX_MSS_DEFAULT_IP6 1220
+/* Path MTUs below these are not believed: IPv6's minimum (RFC 8200 5), and for IPv4 what no link
+ * of today falls below; it limits what a forged report can do. */
+#define VNX_MTU_MIN_IP4 552
+#define VNX_MTU_MIN_IP6 1280
 /* An announced MSS below this would cost more headers than payload; it counts as this. */
 #define VNX_MSS_MIN 48
 
@@ -114,6 +118,7 @@ struct VnxHalf {
     uint32_t r_wnd_max;         /* largest window R offered */
     uint32_t wl1, wl2;          /* RFC 9293: segment of the last window update */
     uint32_t smss;              /* payload of one wire segment toward R */
+    uint32_t path_mss;          /* what the path carries, by ICMP; 0: nothing was told */
     uint32_t seg_seen;          /* largest wire segment seen from S */
     uint32_t psh_seq;           /* end of the last segment that S pushed */
     bool psh_seen;
@@ -296,6 +301,7 @@ void half_timeout(VnxHalf *h);
 uint32_t half_cwnd(const VnxHalf *h);
 uint32_t half_mss(const VnxHalf *h);
 void half_learn_segment_size(VnxHalf *h, const VnxPacket *p);
+void half_too_big(VnxHalf *h, const VnxTooBig *too_big);
 int64_t half_rto(const VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */

@@ -276,6 +276,22 @@ static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, VnxPacket *p)
     return VNX_VERDICT_PASS;
 }
 
+/* Not TCP, but perhaps a router's word on a segment of ours; S hears it, too. */
+static void vtcp_too_big(VnxVtcp *v, VnxDir dir, const VnxPacket *p, int64_t now_ns)
+{
+    VnxTooBig too_big;
+    VnxConn *c;
+
+    if (v->paused || !vnx_packet_too_big(p, dir, &too_big)) {
+        return;
+    }
+    vtcp_clock(v, now_ns);
+    c = (VnxConn *)vnx_flow_table_lookup(v->flows, &too_big.key);
+    if (c && (c->state == VNX_FLOW_ESTABLISHED || c->state == VNX_FLOW_RESET)) {
+        half_too_big(&c->half[!dir], &too_big);
+    }
+}
+
 VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
                          size_t vnet_len, int64_t now_ns)
 {
@@ -298,6 +314,7 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
         return VNX_VERDICT_PASS;
     default:
         v->stats.not_tcp++;
+        vtcp_too_big(v, dir, &p, now_ns);
         return VNX_VERDICT_PASS;
     }
     v->stats.tcp_packets++;

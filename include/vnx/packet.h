@@ -154,6 +154,21 @@ typedef struct VnxPacket {
 VnxParse vnx_packet_parse(VnxPacket *p, const struct iovec *iov, unsigned iovcnt,
                           size_t vnet_len, VnxDir dir);
 
+/* An ICMP message that a TCP segment was too big for a link on its way. */
+typedef struct VnxTooBig {
+    VnxFlowKey key;             /* of the segment */
+    uint32_t seq;               /* where it began */
+    uint32_t mtu;               /* of the link, for the IP packet */
+} VnxTooBig;
+
+/*
+ * @p: a packet of direction @dir that is VNX_PARSE_OTHER.
+ * Returns true, with @too_big filled in, if it is an ICMP "fragmentation needed" (RFC 1191)
+ * or ICMPv6 "packet too big" (RFC 8201) that quotes a TCP segment; that one went
+ * in the other direction.  Nothing of it is verified here: see RFC 5927.
+ */
+bool vnx_packet_too_big(const VnxPacket *p, VnxDir dir, VnxTooBig *too_big);
+
 /* Sequence space that the segment takes: payload + SYN + FIN. */
 uint32_t vnx_packet_seq_len(const VnxPacket *p);
 

@@ -170,6 +170,7 @@ typedef enum {
     X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs (RFC 5961)") \
     X(drains, "drains", "times a half left the fast path") \
     X(rejoins, "rejoins", "times a half returned to it") \
+    X(too_big, "too-big", "ICMP reports of a path MTU that made segments smaller") \
     X(payload_passed, "payload-passed-bytes", "payload forwarded by the end hosts' own means") \
     X(alloc_failures, "no-memory", "segments for which the total buffer cap had no room")
 
