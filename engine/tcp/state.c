@@ -10,10 +10,9 @@
  * another path, so the sender begins again in slow start (rule 11), with its RTT
  * estimate.
  *
- * Format: big endian; a magic number, a version, what went by unread, the number of flows, and
- * the flows, each
- * as field after field in the order of xfer_conn(), which is reader and writer in
- * one, so that they cannot differ.  A reader trusts nothing: lengths are checked
+ * Format: big endian; a magic number, a version, what went by unread, the number of flows,
+ * and the flows, each as field after field in the order of xfer_conn(), which is reader and
+ * writer in one, so that they cannot differ.  A reader trusts nothing: lengths are checked
  * before use, header templates go through the parser, and sequence variables must
  * be in the order that vtcp-private.h tells.  A stream that fails loads nothing.
  *

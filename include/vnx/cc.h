@@ -48,7 +48,7 @@ typedef struct VnxCcAck {
 typedef enum VnxCcLoss {
     VNX_CC_LOSS_FAST,                   /* duplicate ACKs: fast recovery begins */
     VNX_CC_LOSS_RTO,                    /* retransmission timeout */
-    VNX_CC_LOSS_ECN,                    /* congestion experienced */
+    VNX_CC_LOSS_ECN,                    /* congestion experienced; not reported yet */
 } VnxCcLoss;
 
 struct VnxCcOps {
@@ -65,7 +65,7 @@ struct VnxCcOps {
     void (*on_recovered)(VnxCc *cc, int64_t now_ns);
     /* Optional: nothing was sent for @idle_ns. */
     void (*on_idle)(VnxCc *cc, int64_t idle_ns, int64_t rto_ns);
-    /* Optional: bytes per second at which to send; 0: no pacing. */
+    /* Optional: bytes per second at which to send; 0: no pacing.  Not asked yet. */
     uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
 };
 
