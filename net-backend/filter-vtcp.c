@@ -94,8 +94,8 @@ static NetFilterState *vtcp_place(FilterVtcp *s)
 
 /* ---- What the engine asks of us ---- */
 
-static bool vtcp_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                      size_t size)
+static bool vtcp_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                      unsigned iovcnt, size_t size)
 {
     static uint8_t zeros[ETH_ZLEN];
     FilterVtcp *s = opaque;
@@ -138,7 +138,7 @@ static void vtcp_forward(void *opaque, VnxDir dir, const struct iovec *iov,
                    iov, iovcnt);
 }
 
-static bool vtcp_receiver_stalled(void *opaque, VnxDir dir)
+static bool vtcp_receiver_stalled(void *opaque, VnxDir dir, unsigned queue)
 {
     FilterVtcp *s = opaque;
 
@@ -315,7 +315,7 @@ static bool vtcp_push(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_len
     VnxVerdict verdict;
 
     s->push_flags = flags;
-    verdict = vnx_vtcp_push(s->vtcp, dir, iov, iovcnt, vnet_len, now);
+    verdict = vnx_vtcp_push(s->vtcp, dir, 0, iov, iovcnt, vnet_len, now);
     s->push_flags = QEMU_NET_PACKET_FLAG_NONE;
     trace_vnx_vtcp_frame(s->id, dir, iov_size(iov, iovcnt), vnet_len,
                          verdict == VNX_VERDICT_PASS ? "passed" : "consumed");
@@ -431,7 +431,7 @@ static void vtcp_service(FilterVtcp *s)
             vnx_outlet_pump(&s->out[d], vtcp_place(s), nf->netdev->vnet_hdr_len);
             if (s->refused[d] && !vnx_outlet_blocked(&s->out[d])) {
                 s->refused[d] = false;
-                vnx_vtcp_writable(s->vtcp, d);
+                vnx_vtcp_writable(s->vtcp, d, 0);
             }
         }
         if (now >= s->drain_deadline) {
@@ -843,8 +843,8 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
         s->busy = s->closing = true;
         vnx_vtcp_set_paused(s->vtcp, false, now);
         vnx_vtcp_reset_undrained(s->vtcp, now);
-        vnx_vtcp_writable(s->vtcp, VNX_TO_GUEST);
-        vnx_vtcp_writable(s->vtcp, VNX_TO_NET);
+        vnx_vtcp_writable(s->vtcp, VNX_TO_GUEST, 0);
+        vnx_vtcp_writable(s->vtcp, VNX_TO_NET, 0);
         vnx_vtcp_run(s->vtcp, now);
     }
     for (int d = 0; d < 2; d++) {

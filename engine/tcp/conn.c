@@ -137,7 +137,7 @@ static void conn_drop_state(VnxConn *c)
         vnx_timer_remove(&v->timers, &h->timer);
         c->rst_due[d] = false;
         if (c->work[d].data) {
-            g_queue_unlink(&v->work[d], &c->work[d]);
+            g_queue_unlink(&conn_lane(c, d)->work, &c->work[d]);
             c->work[d].data = NULL;
         }
     }
@@ -159,7 +159,28 @@ void conn_queue(VnxConn *c, VnxDir dir)
 {
     if (!c->work[dir].data) {
         c->work[dir].data = c;
-        g_queue_push_tail_link(&c->v->work[dir], &c->work[dir]);
+        g_queue_push_tail_link(&conn_lane(c, dir)->work, &c->work[dir]);
+    }
+}
+
+void conn_set_queue(VnxConn *c, unsigned queue)
+{
+    bool waits[2] = { c->work[0].data, c->work[1].data };
+
+    if (queue == c->queue) {
+        return;
+    }
+    for (int d = 0; d < 2; d++) {
+        if (waits[d]) {
+            g_queue_unlink(&conn_lane(c, d)->work, &c->work[d]);
+            c->work[d].data = NULL;
+        }
+    }
+    c->queue = queue;
+    for (int d = 0; d < 2; d++) {
+        if (waits[d]) {
+            conn_queue(c, d);
+        }
     }
 }
 

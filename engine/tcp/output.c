@@ -39,10 +39,11 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
 static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
 {
     VnxVtcp *v = c->v;
+    VnxLane *lane = conn_lane(c, dir);
     uint8_t head[VNX_BUILD_MAX];
     struct iovec iov[VNX_EMIT_IOV + 1];
 
-    if (v->busy[dir]) {
+    if (lane->busy) {
         return false;
     }
     iov[0].iov_base = head;
@@ -50,9 +51,9 @@ static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
     if (b->payload_cnt) {
         memcpy(iov + 1, b->payload, b->payload_cnt * sizeof(iov[0]));
     }
-    if (!v->ops->emit(v->opaque, dir, iov, b->payload_cnt + 1,
+    if (!v->ops->emit(v->opaque, dir, c->queue, iov, b->payload_cnt + 1,
                       iov[0].iov_len + b->payload_len)) {
-        v->busy[dir] = true;
+        lane->busy = true;
         return false;
     }
     half_told(&c->half[!dir], b->ack, b->window);
@@ -95,7 +96,7 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
     uint32_t got = 0, end;
     bool fin;
 
-    if (v->busy[h->dir]) {
+    if (conn_lane(c, h->dir)->busy) {
         conn_queue(c, h->dir);
         return false;
     }

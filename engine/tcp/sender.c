@@ -237,8 +237,9 @@ void half_timeout(VnxHalf *h)
         conn_reset(c);
         return;
     }
-    if (v->busy[h->dir] ||
-        (v->ops->receiver_stalled && v->ops->receiver_stalled(v->opaque, h->dir))) {
+    if (conn_lane(c, h->dir)->busy ||
+        (v->ops->receiver_stalled &&
+         v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
         /* R has not had the chance to answer (rule 9) */
         h->timing = false;
         half_rearm(h);

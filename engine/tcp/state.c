@@ -24,7 +24,7 @@
 #include "engine/tcp/vtcp-private.h"
 
 #define STATE_MAGIC 0x766e7854u         /* "vnxT" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 /* Sequence variables further apart than any window cannot be true (RFC 7323 2.3). */
 #define SPAN_MAX (1u << 30)
 
@@ -297,6 +297,8 @@ static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
     c->state = xfer_enum(x, c->state, VNX_FLOW_STATE__MAX);
     c->opener = xfer_enum(x, c->opener, 2);
     xfer_bool(x, &c->given_up);
+    XFER(x, c->queue);
+    c->queue = c->queue < c->v->n_queues ? c->queue : 0;
     XFER(x, *age_ns);
     XFER(x, *idle_ns);
     for (int d = 0; d < 2 && !x->fault; d++) {

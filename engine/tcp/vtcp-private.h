@@ -174,9 +174,16 @@ struct VnxConn {
     uint8_t syn_wscale;
     VnxEnd end[2];
     VnxHalf half[2];
-    GList work[2];              /* membership in v->work[d]; data != NULL: linked */
+    uint16_t queue;             /* below v->n_queues: where the guest's side last sent */
+    GList work[2];              /* membership in conn_lane(c, d); data != NULL: linked */
     GList all;
 };
+
+/* A queue of the host, in one direction. */
+typedef struct VnxLane {
+    GQueue work;                /* connections with something to send */
+    bool busy;                  /* emit said no; wait for writable */
+} VnxLane;
 
 struct VnxVtcp {
     VnxVtcpConfig cfg;
@@ -188,8 +195,8 @@ struct VnxVtcp {
     VnxTimers timers;
     VnxPool pool;
     VnxOffload offload[2];
-    GQueue work[2];             /* connections with something to send in a direction */
-    bool busy[2];               /* emit said no; wait for writable */
+    VnxLane *lane[2];           /* n_queues each */
+    unsigned n_queues;
     bool unread[2];             /* a frame that may have been TCP went by unread */
     GQueue all;                 /* connections by age */
     uint64_t next_id;
@@ -212,6 +219,12 @@ static inline VnxConn *half_conn(VnxHalf *h)
 static inline bool conn_gone(const VnxConn *c)
 {
     return c->given_up && !c->rst_due[0] && !c->rst_due[1];
+}
+
+/* By where vTCP sends for @c. */
+static inline VnxLane *conn_lane(const VnxConn *c, VnxDir dir)
+{
+    return &c->v->lane[dir][c->queue];
 }
 
 /* The ACK number that S gets: R's own, or the early point. */
@@ -259,6 +272,8 @@ void conn_reset(VnxConn *c);
 void conn_linger(VnxConn *c);
 /* Queue the connection for service of direction @dir in vnx_vtcp_run(). */
 void conn_queue(VnxConn *c, VnxDir dir);
+/* Send by @queue from now on. */
+void conn_set_queue(VnxConn *c, unsigned queue);
 void conn_event(VnxConn *c, VnxVtcpEvent *ev);
 
 /* half.c: the state machine of a half, windows and memory toward S */

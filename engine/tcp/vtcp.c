@@ -147,6 +147,7 @@ VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opa
     v->flows = vnx_flow_table_new(seed, cfg->max_flows);
     v->cc_guest = vnx_cc_find("none");
     v->next_ip_id = seed[0] | seed[15] << 8;
+    vnx_vtcp_set_queues(v, 1);
     vnx_timers_init(&v->timers);
     vnx_pool_init(&v->pool, cfg->buffer_size);
     vtcp_apply_config(v, cfg);
@@ -164,6 +165,8 @@ void vnx_vtcp_free(VnxVtcp *v)
     vnx_pool_destroy(&v->pool);
     vnx_timers_destroy(&v->timers);
     vnx_flow_table_free(v->flows);
+    g_free(v->lane[0]);
+    g_free(v->lane[1]);
     g_free(v);
 }
 
@@ -204,6 +207,25 @@ const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v)
 void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload)
 {
     v->offload[dir] = *offload;
+}
+
+void vnx_vtcp_set_queues(VnxVtcp *v, unsigned n)
+{
+    g_assert(n > 0 && n <= UINT16_MAX);
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+
+        if (c->queue >= n) {
+            conn_set_queue(c, 0);
+        }
+    }
+    for (int d = 0; d < 2; d++) {
+        v->lane[d] = g_renew(VnxLane, v->lane[d], n);
+        for (unsigned q = v->n_queues; q < n; q++) {
+            v->lane[d][q] = (VnxLane) { .work = G_QUEUE_INIT };
+        }
+    }
+    v->n_queues = n;
 }
 
 void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns)
@@ -257,12 +279,12 @@ void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns)
 
 /* ---- packets ---- */
 
-static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, VnxPacket *p)
+static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, unsigned queue, VnxPacket *p)
 {
     VnxConn *c;
 
     if ((p->flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST | VNX_TCP_FIN)) !=
-        VNX_TCP_SYN || v->cfg.mode == VNX_MODE_OFF || !v->enabled) {
+        VNX_TCP_SYN || v->cfg.mode == VNX_MODE_OFF) {
         return VNX_VERDICT_PASS;
     }
     if (!vnx_packet_csum_ok(p)) {
@@ -271,6 +293,9 @@ static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, VnxPacket *p)
     }
     c = conn_new(v, &p->key);
     if (c) {
+        if (dir == VNX_TO_NET) {
+            conn_set_queue(c, queue);
+        }
         conn_start(c, dir, p);
     }
     return VNX_VERDICT_PASS;
@@ -292,13 +317,14 @@ static void vtcp_too_big(VnxVtcp *v, VnxDir dir, const VnxPacket *p, int64_t now
     }
 }
 
-VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                         size_t vnet_len, int64_t now_ns)
+VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct iovec *iov,
+                         unsigned iovcnt, size_t vnet_len, int64_t now_ns)
 {
     VnxPacket p;
     VnxConn *c;
 
     v->stats.packets++;
+    queue = queue < v->n_queues ? queue : 0;
     switch (vnx_packet_parse(&p, iov, iovcnt, vnet_len, dir)) {
     case VNX_PARSE_TCP:
         break;
@@ -325,7 +351,7 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
     vtcp_clock(v, now_ns);
     c = (VnxConn *)vnx_flow_table_lookup(v->flows, &p.key);
     if (!c) {
-        return vtcp_push_new(v, dir, &p);
+        return vtcp_push_new(v, dir, queue, &p);
     }
     if (!vnx_packet_csum_ok(&p) || !vnx_packet_ip_csum_ok(&p)) {
         v->stats.bad_checksum++;
@@ -337,9 +363,12 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
     vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
     if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
         (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c)) &&
-        v->enabled && v->cfg.mode != VNX_MODE_OFF) {
+        v->cfg.mode != VNX_MODE_OFF) {
         conn_free(c);           /* over, or never ours: the SYN begins anew */
-        return vtcp_push_new(v, dir, &p);
+        return vtcp_push_new(v, dir, queue, &p);
+    }
+    if (dir == VNX_TO_NET) {
+        conn_set_queue(c, queue);
     }
     switch (c->state) {
     case VNX_FLOW_ESTABLISHED:
@@ -355,9 +384,11 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsign
 
 /* ---- work and time ---- */
 
-void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir)
+void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir, unsigned queue)
 {
-    v->busy[dir] = false;
+    if (queue < v->n_queues) {
+        v->lane[dir][queue].busy = false;
+    }
 }
 
 /* Send what connection @c has for direction @dir. May free @c. */
@@ -384,6 +415,19 @@ static void vtcp_serve(VnxVtcp *v, VnxConn *c, VnxDir dir)
     half_output(&c->half[dir]);
     if (acks->ack_due && !half_send_ack(acks)) {
         conn_queue(c, dir);
+    }
+}
+
+static void vtcp_serve_lane(VnxVtcp *v, VnxLane *lane, VnxDir dir)
+{
+    unsigned n = lane->work.length;         /* what is queued meanwhile waits */
+
+    while (n-- && lane->work.head && !lane->busy) {
+        GList *link = g_queue_pop_head_link(&lane->work);
+        VnxConn *c = link->data;
+
+        link->data = NULL;
+        vtcp_serve(v, c, dir);
     }
 }
 
@@ -419,14 +463,8 @@ void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns)
         half_timeout((VnxHalf *)((char *)t - offsetof(VnxHalf, timer)));
     }
     for (int d = 0; d < 2; d++) {
-        unsigned n = v->work[d].length;         /* what is queued meanwhile waits */
-
-        while (n-- && v->work[d].head && !v->busy[d]) {
-            GList *link = g_queue_pop_head_link(&v->work[d]);
-            VnxConn *c = link->data;
-
-            link->data = NULL;
-            vtcp_serve(v, c, d);
+        for (unsigned q = 0; q < v->n_queues; q++) {
+            vtcp_serve_lane(v, &v->lane[d][q], d);
         }
     }
     vtcp_age(v);
@@ -434,8 +472,17 @@ void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns)
 
 bool vnx_vtcp_has_work(const VnxVtcp *v)
 {
-    return !v->paused && ((v->work[0].length && !v->busy[0]) ||
-                          (v->work[1].length && !v->busy[1]));
+    if (v->paused) {
+        return false;
+    }
+    for (int d = 0; d < 2; d++) {
+        for (unsigned q = 0; q < v->n_queues; q++) {
+            if (v->lane[d][q].work.length && !v->lane[d][q].busy) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 int64_t vnx_vtcp_next_deadline(const VnxVtcp *v)
@@ -521,6 +568,7 @@ void vnx_vtcp_foreach_flow(VnxVtcp *v, uint64_t after_id, int64_t now_ns,
         info.key = c->node.key;
         info.id = c->id;
         info.state = c->state;
+        info.queue = c->queue;
         info.age_ns = now - c->created_ns;
         info.idle_ns = now - c->node.touched_ns;
         half_info(&c->half[0], &info.half[0]);

@@ -214,6 +214,7 @@ typedef struct VnxVtcpFlowInfo {
     VnxFlowKey key;
     uint64_t id;                    /* grows with age of the instance, never reused */
     VnxFlowState state;
+    uint16_t queue;                 /* where the guest's side last sent */
     int64_t age_ns;                 /* since the first SYN */
     int64_t idle_ns;                /* since the last frame */
     VnxVtcpHalfInfo half[2];        /* by VnxDir */
@@ -243,25 +244,25 @@ typedef struct VnxVtcpEvent {
 typedef struct VnxVtcpOps {
     /*
      * Send a frame that vTCP built (virtio-net header of the length that
-     * vnx_vtcp_set_offload() gave for @dir included).  Mandatory.
+     * vnx_vtcp_set_offload() gave for @dir included) by @queue of direction @dir.  Mandatory.
      * Returns true if the frame went out, or was lost as a network may lose it;
-     * false if @dir takes nothing now: vTCP keeps what it needs and tries again
+     * false if @queue takes nothing now: vTCP keeps what it needs and tries again
      * in vnx_vtcp_run() after vnx_vtcp_writable().  @iov is only valid during the call.
      */
-    bool (*emit)(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                 size_t size);
+    bool (*emit)(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                 unsigned iovcnt, size_t size);
     /*
      * Forward a frame of the end hosts that vTCP has rewritten, in order with
-     * what PASS verdicts forward; the host queues or drops it.  Its virtio-net header is
-     * that of the frame pushed.  Mandatory.
+     * what PASS verdicts forward; the host queues or drops it.  Its queue and virtio-net
+     * header are those of the frame pushed.  Mandatory.
      */
     void (*forward)(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
                     size_t size);
     /*
-     * Optional.  True while the receiver of @dir has frames in hand that it has
+     * Optional.  True while the receiver of @dir has frames of @queue in hand that it has
      * not looked at (a descheduled guest): timeouts toward it are put off (rule 9).
      */
-    bool (*receiver_stalled)(void *opaque, VnxDir dir);
+    bool (*receiver_stalled)(void *opaque, VnxDir dir, unsigned queue);
     /* Optional. */
     void (*event)(void *opaque, const VnxVtcpEvent *ev);
 } VnxVtcpOps;
@@ -284,15 +285,22 @@ const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v);
 void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload);
 
 /*
- * A frame on its way in direction @dir.
+ * The host has @n queues in each direction now, 0 to @n - 1 (1 unless told; a multiqueue
+ * device).  What vTCP sends for a connection, in either direction, leaves by the queue where
+ * the guest's side last sent: there the guest expects it.  If that is no more, by queue 0.
+ */
+void vnx_vtcp_set_queues(VnxVtcp *v, unsigned n);
+
+/*
+ * A frame on its way in direction @dir, in @queue (one that there is not counts as 0).
  * @iov: borrowed for the call.  @vnet_len: its virtio-net header: 0, 10, 12, 20.
  * Hostile input of any kind is at worst passed or dropped, and counted.
  */
-VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                         size_t vnet_len, int64_t now_ns);
+VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct iovec *iov,
+                         unsigned iovcnt, size_t vnet_len, int64_t now_ns);
 
-/* A direction for which emit said false takes frames again. */
-void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir);
+/* A queue for which emit said false takes frames again. */
+void vnx_vtcp_writable(VnxVtcp *v, VnxDir dir, unsigned queue);
 
 /* Send due ACKs, run expired timers, resume what waited for _writable(). */
 void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns);
@@ -305,8 +313,8 @@ int64_t vnx_vtcp_next_deadline(const VnxVtcp *v);
  * @now_ns: durations do not count the pause if the clock stood still or not. */
 void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns);
 
-/* Switched off: halves drain and the end hosts take over; on again: new and (where
- * possible) live flows are accelerated. */
+/* Switched off: halves drain and the end hosts take over; flows are still followed, so
+ * that they are accelerated when it is on again. */
 void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns);
 /* Nothing acknowledged early is undelivered: removing vTCP now loses nothing.  (A sender
  * may still hold a larger window than its receiver's own; what it sends

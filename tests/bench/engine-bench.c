@@ -167,8 +167,8 @@ static void make_frame(Bench *b, Frame *f, VnxDir dir, uint16_t flags, uint32_t 
     f->iov[1] = (struct iovec) { b->payload, payload_len };
 }
 
-static bool emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                 size_t size)
+static bool emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                 unsigned iovcnt, size_t size)
 {
     Bench *b = opaque;
 
@@ -193,7 +193,7 @@ static void push_handshake(Bench *b, VnxDir dir, uint16_t flags, uint32_t seq, u
 
     make_frame(b, &f, dir, flags, seq, ack, 1, flags & VNX_TCP_ACK ? 1 : 0, 0);
     b->now_ns += STEP_NS;
-    vnx_vtcp_push(b->vtcp, dir, f.iov, 2, VNET_LEN, b->now_ns);
+    vnx_vtcp_push(b->vtcp, dir, 0, f.iov, 2, VNET_LEN, b->now_ns);
 }
 
 static void bench_setup(Bench *b)
@@ -255,12 +255,12 @@ static void measure_vtcp(Bench *b)
 
         for (; i < end; i++) {
             b->now_ns += STEP_NS;
-            b->good += vnx_vtcp_push(b->vtcp, VNX_TO_GUEST, b->data[i].iov, 2, VNET_LEN,
+            b->good += vnx_vtcp_push(b->vtcp, VNX_TO_GUEST, 0, b->data[i].iov, 2, VNET_LEN,
                                      b->now_ns) == VNX_VERDICT_CONSUMED;
         }
         vnx_vtcp_run(b->vtcp, b->now_ns);
         for (; (acked + 1) * every <= end; acked++) {
-            vnx_vtcp_push(b->vtcp, VNX_TO_NET, b->acks[acked].iov, 1, VNET_LEN, b->now_ns);
+            vnx_vtcp_push(b->vtcp, VNX_TO_NET, 0, b->acks[acked].iov, 1, VNET_LEN, b->now_ns);
         }
     }
 }

@@ -373,7 +373,7 @@ static void operation(World *w, Input *in)
     case OP_BUSY:
         w->busy[side] = !w->busy[side];
         if (!w->busy[side]) {
-            vnx_vtcp_writable(w->v, side);
+            vnx_vtcp_writable(w->v, side, 0);
         }
         break;
     case OP_LOSSY:

@@ -37,8 +37,8 @@ void world_trace(const World *w, const char *fmt, ...)
 
 /* ---- Ops ---- */
 
-static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                    size_t size)
+static bool op_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                    unsigned iovcnt, size_t size)
 {
     World *w = opaque;
 
@@ -59,7 +59,7 @@ static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsign
     deliver(w, dir, iov, iovcnt, size, w->vnet_len, FORWARDED);
 }
 
-static bool op_receiver_stalled(void *opaque, VnxDir dir)
+static bool op_receiver_stalled(void *opaque, VnxDir dir, unsigned queue)
 {
     World *w = opaque;
 
@@ -218,8 +218,8 @@ void world_migrate(World *w)
     world_set_paused(w, paused);
 }
 
-static bool swallow_emit(void *opaque, VnxDir dir, const struct iovec *iov,
-                         unsigned iovcnt, size_t size)
+static bool swallow_emit(void *opaque, VnxDir dir, unsigned queue,
+                         const struct iovec *iov, unsigned iovcnt, size_t size)
 {
     return true;
 }
@@ -262,7 +262,7 @@ void world_load_bent(World *w, uint32_t at, uint8_t with)
 
             s.len = 10 * i;
             iov.iov_len = make_frame(w, c, i % 2, &s, frame);
-            vnx_vtcp_push(v, !(i % 2), &iov, 1, w->vnet_len, w->now + i * 1000 * MS);
+            vnx_vtcp_push(v, !(i % 2), 0, &iov, 1, w->vnet_len, w->now + i * 1000 * MS);
         }
         vnx_vtcp_run(v, w->now + i * 1000 * MS);
         g_free(frame);
@@ -313,7 +313,7 @@ static void push(World *w, VnxDir dir, const uint8_t *frame, size_t size, size_t
         }
     }
     w->calls++;
-    verdict = vnx_vtcp_push(w->v, dir, iov, n, vnet_len, w->now);
+    verdict = vnx_vtcp_push(w->v, dir, 0, iov, n, vnet_len, w->now);
     w->calls--;
     if (verdict == VNX_VERDICT_PASS) {
         deliver(w, dir, iov, n, size, vnet_len, PASSED);
@@ -523,7 +523,7 @@ void world_finish(World *w)
     world_set_config(w, &patient);
     for (unsigned dir = 0; dir < 2; dir++) {
         w->busy[dir] = w->lossy[dir] = w->stalled[dir] = false;
-        vnx_vtcp_writable(w->v, dir);
+        vnx_vtcp_writable(w->v, dir, 0);
     }
     world_set_paused(w, false);
     for (unsigned c = 0; c < CONNS; c++) {

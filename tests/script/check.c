@@ -326,6 +326,9 @@ static const char *out_problem(World *w, Side to, const Out *o, const Seg *want,
     if (parse_frame(p, &iov, to, o->frame, o->size, o->vnet_len) != VNX_PARSE_TCP) {
         return "not TCP";
     }
+    if (o->queue != want->queue) {
+        return "it left by another queue";
+    }
     if (p->key.port[GUEST] != guest_port || p->key.port[NET] != 80) {
         return "ports: another connection";
     }

@@ -293,6 +293,8 @@ static bool parse_wire_word(World *w, Words *ws, const char *t, Seg *s)
         s->ttl = parse_number(w, need_word(w, ws, "a TTL"));
     } else if (!strcmp(t, "mac")) {
         s->mac = parse_number(w, need_word(w, ws, "a MAC byte"));
+    } else if (!strcmp(t, "queue")) {
+        s->queue = parse_number(w, need_word(w, ws, "a queue"));
     } else if (!strcmp(t, "dscp")) {
         s->dscp = parse_number(w, need_word(w, ws, "a DSCP"));
     } else if (!strcmp(t, "cut")) {

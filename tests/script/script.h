@@ -69,6 +69,7 @@ typedef struct Seg {
     unsigned cut, pad;          /* bytes off, or added to, the frame's end */
     uint16_t vlan[2];           /* outer, inner; VNX_VLAN_NONE */
     uint8_t ttl, mac, dscp;
+    unsigned queue;             /* where it comes in, or goes out */
     uint8_t ext;                /* ExtHdr bits */
     bool ip_opt, udp, frag;
 } Seg;
@@ -79,6 +80,7 @@ typedef enum How { PASSED, FORWARDED, EMITTED } How;
 typedef struct Out {
     uint8_t *frame;
     size_t size;
+    unsigned queue;
     uint16_t vnet_len;
     How how;
     int64_t at_ns;
@@ -142,7 +144,10 @@ typedef struct World {
     uint16_t vnet_len;
     int64_t now_ns;
     bool in_batch, in_call;
-    bool busy[2], stalled[2];
+    unsigned n_queues;
+    unsigned busy[2];           /* bit per queue */
+    bool stalled[2];
+    unsigned push_queue;
     uint16_t push_vnet_len;
     uint64_t frames;            /* pushed */
     uint64_t loop_i;            /* of the repeat that runs */

@@ -109,6 +109,11 @@ static void vnet_step(World *w, Words *ws)
     }
 }
 
+static unsigned parse_queue(World *w, Words *ws)
+{
+    return ws->i < ws->n ? parse_number(w, word(ws)) : 0;
+}
+
 /* Switches of the filter and of its host. */
 static bool switch_step(World *w, const char *verb, Words *ws)
 {
@@ -123,12 +128,19 @@ static bool switch_step(World *w, const char *verb, Words *ws)
     } else if (!strcmp(verb, "reset-undrained")) {
         vnx_vtcp_reset_undrained(w->vtcp, w->now_ns);
     } else if (!strcmp(verb, "busy")) {
-        w->busy[parse_side(w, need_word(w, ws, "a side"))] = true;
+        Side side = parse_side(w, need_word(w, ws, "a side"));
+
+        w->busy[side] |= 1u << parse_queue(w, ws);
     } else if (!strcmp(verb, "writable")) {
         Side side = parse_side(w, need_word(w, ws, "a side"));
 
-        w->busy[side] = false;
-        vnx_vtcp_writable(w->vtcp, (VnxDir)side);
+        unsigned queue = parse_queue(w, ws);
+
+        w->busy[side] &= ~(1u << queue);
+        vnx_vtcp_writable(w->vtcp, (VnxDir)side, queue);
+    } else if (!strcmp(verb, "queues")) {
+        w->n_queues = parse_number(w, need_word(w, ws, "a number of queues"));
+        vnx_vtcp_set_queues(w->vtcp, w->n_queues);
     } else if (!strcmp(verb, "stalled")) {
         Side side = parse_side(w, need_word(w, ws, "a side"));
 

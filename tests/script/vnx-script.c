@@ -62,6 +62,7 @@ static bool run_one(const char *file, char **lines, int family, bool mirrored,
     w->mirrored = mirrored;
     w->migrating = o->migrate;
     w->now_ns = START_NS;
+    w->n_queues = 1;
     vnx_vtcp_config_init(&w->cfg);
     seg_init(&w->base);
     w->conns = g_hash_table_new_full(NULL, NULL, NULL, g_free);

@@ -36,8 +36,8 @@ void fail(World *w, const char *fmt, ...)
     longjmp(w->failed, 1);
 }
 
-static void add_out(World *w, Side to, How how, const struct iovec *iov, unsigned iovcnt,
-                    size_t size, uint16_t vnet_len)
+static void add_out(World *w, Side to, How how, unsigned queue, const struct iovec *iov,
+                    unsigned iovcnt, size_t size, uint16_t vnet_len)
 {
     static const char *const hows[] = { "passed", "forwarded", "emitted" };
     Out *o = g_new0(Out, 1);
@@ -53,6 +53,7 @@ static void add_out(World *w, Side to, How how, const struct iovec *iov, unsigne
         memcpy(o->frame + off, iov[i].iov_base, iov[i].iov_len);
     }
     o->size = size;
+    o->queue = queue;
     o->vnet_len = vnet_len;
     o->how = how;
     o->at_ns = w->now_ns;
@@ -70,17 +71,18 @@ void out_free(Out *o)
     }
 }
 
-static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                    size_t size)
+static bool op_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                    unsigned iovcnt, size_t size)
 {
     World *w = opaque;
 
     g_assert_true(w->in_call);
-    if (w->busy[dir]) {
+    g_assert_cmpuint(queue, <, w->n_queues);
+    if (w->busy[dir] & 1u << queue) {
         trace(w, "%s takes nothing now", dir == VNX_TO_GUEST ? "guest" : "net  ");
         return false;
     }
-    add_out(w, (Side)dir, EMITTED, iov, iovcnt, size, w->offload[dir].vnet_len);
+    add_out(w, (Side)dir, EMITTED, queue, iov, iovcnt, size, w->offload[dir].vnet_len);
     return true;
 }
 
@@ -90,10 +92,10 @@ static void op_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsign
     World *w = opaque;
 
     g_assert_true(w->in_call);
-    add_out(w, (Side)dir, FORWARDED, iov, iovcnt, size, w->push_vnet_len);
+    add_out(w, (Side)dir, FORWARDED, w->push_queue, iov, iovcnt, size, w->push_vnet_len);
 }
 
-static bool op_receiver_stalled(void *opaque, VnxDir dir)
+static bool op_receiver_stalled(void *opaque, VnxDir dir, unsigned queue)
 {
     World *w = opaque;
 
@@ -141,6 +143,7 @@ static VnxVtcp *new_vtcp(World *w)
 
     vnx_vtcp_set_offload(v, VNX_TO_GUEST, &w->offload[GUEST]);
     vnx_vtcp_set_offload(v, VNX_TO_NET, &w->offload[NET]);
+    vnx_vtcp_set_queues(v, w->n_queues);
     return v;
 }
 
@@ -471,14 +474,16 @@ bool inject(World *w, Side from, const Seg *s)
 
     iovcnt = split_frame(w, frame, size, iov);
     w->push_vnet_len = w->vnet_len;
+    w->push_queue = s->queue;
     w->in_call = true;
-    verdict = vnx_vtcp_push(w->vtcp, (VnxDir)!from, iov, iovcnt, w->vnet_len, w->now_ns);
+    verdict = vnx_vtcp_push(w->vtcp, (VnxDir)!from, s->queue, iov, iovcnt, w->vnet_len,
+                            w->now_ns);
     w->frames++;
     if (memcmp(frame, copy, size)) {
         fail(w, "vnx_vtcp_push() wrote to the frame, which is not its own");
     }
     if (verdict == VNX_VERDICT_PASS) {
-        add_out(w, !from, PASSED, iov, iovcnt, size, w->vnet_len);
+        add_out(w, !from, PASSED, s->queue, iov, iovcnt, size, w->vnet_len);
         ((Out *)w->out[!from].tail->data)->stray = stray;
     }
     g_free(frame);

@@ -15,6 +15,8 @@
 
 #include "sim.h"
 
+#define QUEUES 3
+
 static SimLink *link_to(SimHost *h, int dir)
 {
     return &h->sim->link[dir == VNX_TO_GUEST ? SIM_GUEST_RX : SIM_NET_TX];
@@ -186,8 +188,8 @@ static void output(SimHost *h, int dir, SimFrame *f, SimHow how)
     sim_link_send(link_to(h, dir), f);
 }
 
-static bool op_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                    size_t size)
+static bool op_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                    unsigned iovcnt, size_t size)
 {
     SimHost *h = opaque;
 
@@ -228,7 +230,7 @@ static unsigned not_looked_at(SimHost *h, VnxDir dir)
         ? l->queue.length + l->in_channel + n->input.length : 0;
 }
 
-static bool op_stalled(void *opaque, VnxDir dir)
+static bool op_stalled(void *opaque, VnxDir dir, unsigned queue)
 {
     return not_looked_at(opaque, dir) > 0;
 }
@@ -282,7 +284,9 @@ void sim_host_input(SimHost *h, int dir, SimFrame *f)
             (uint8_t *)last->iov_base + first, last->iov_len - first };
         last->iov_len = first;
     }
-    verdict = vnx_vtcp_push(h->vtcp, dir, iov, iovcnt, vnet_len, host_now(h));
+    /* any queue will do: also one that there is not */
+    verdict = vnx_vtcp_push(h->vtcp, dir, f->len % (QUEUES + 1), iov, iovcnt, vnet_len,
+                            host_now(h));
     if (verdict == VNX_VERDICT_PASS) {
         output(h, dir, f, SIM_PASSED);
     } else {
@@ -298,7 +302,9 @@ void sim_host_room(SimHost *h, int dir)
 {
     h->link_refused[dir] = false;
     if (h->vtcp) {
-        vnx_vtcp_writable(h->vtcp, dir);
+        for (unsigned q = 0; q < QUEUES; q++) {
+            vnx_vtcp_writable(h->vtcp, dir, q);
+        }
         schedule(h);
     }
 }
@@ -437,6 +443,7 @@ static void create(SimHost *h, const VnxVtcpConfig *cfg)
         seed[i] = sim_rand(&h->rng);
     }
     h->vtcp = vnx_vtcp_new(cfg, &ops, h, seed);
+    vnx_vtcp_set_queues(h->vtcp, QUEUES);
     offer(h);
     vnx_vtcp_set_enabled(h->vtcp, h->enabled, host_now(h));
     if (h->paused) {

@@ -30,8 +30,8 @@ typedef struct Fixture {
     uint8_t payload[PAYLOAD];
 } Fixture;
 
-static bool on_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
-                    size_t size)
+static bool on_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
+                    unsigned iovcnt, size_t size)
 {
     Fixture *f = opaque;
     g_autofree VnxPacket *p = g_new(VnxPacket, 1);
@@ -53,7 +53,7 @@ static bool on_emit(void *opaque, VnxDir dir, const struct iovec *iov, unsigned 
 static void on_forward(void *opaque, VnxDir dir, const struct iovec *iov, unsigned iovcnt,
                        size_t size)
 {
-    on_emit(opaque, dir, iov, iovcnt, size);
+    on_emit(opaque, dir, 0, iov, iovcnt, size);
 }
 
 static const VnxVtcpOps ops = { .emit = on_emit, .forward = on_forward };
@@ -132,7 +132,7 @@ static VnxVerdict push(Fixture *f, VnxDir dir, uint16_t flags, uint32_t seq, uin
         option_mss(head, frame[0].iov_len);
     }
     frame[1] = payload;
-    return vnx_vtcp_push(f->v, dir, frame, 2, 0, 1000000);
+    return vnx_vtcp_push(f->v, dir, 0, frame, 2, 0, 1000000);
 }
 
 /* A report, to the guest, on its segment at @seq. Returns the frame's length. */
@@ -177,7 +177,7 @@ static VnxVerdict push_report(Fixture *f, uint32_t seq, uint32_t mtu)
     struct iovec iov = { frame, report(f, frame, seq, mtu) };
 
     g_array_set_size(f->sent, 0);
-    return vnx_vtcp_push(f->v, VNX_TO_GUEST, &iov, 1, 0, 2000000);
+    return vnx_vtcp_push(f->v, VNX_TO_GUEST, 0, &iov, 1, 0, 2000000);
 }
 
 static uint64_t reports_used(Fixture *f)
@@ -290,7 +290,7 @@ static void test_truncated(Fixture *f, gconstpointer family)
         g_autofree VnxPacket *p = g_new(VnxPacket, 1);
         VnxTooBig too_big;
 
-        vnx_vtcp_push(f->v, VNX_TO_GUEST, &whole, 1, 0, 3000000);
+        vnx_vtcp_push(f->v, VNX_TO_GUEST, 0, &whole, 1, 0, 3000000);
         g_assert_cmpint(vnx_packet_parse(p, split, 2, 0, VNX_TO_GUEST), ==,
                         VNX_PARSE_OTHER);
         g_assert_true(vnx_packet_too_big(p, VNX_TO_GUEST, &too_big));
