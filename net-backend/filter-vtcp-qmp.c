@@ -235,7 +235,7 @@ static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
     r->id = g_strdup(s->id);
     r->netdev = g_strdup(NETFILTER(s)->netdev->name);
     r->status = status(s);
-    r->mode = (VnxVtcpMode)s->config.mode;
+    r->mode = (VnxVtcpMode)s->config.flow.mode;
     r->paused = s->paused;
     r->drained = vnx_vtcp_drained(s->vtcp);
     r->flows = stats.flows;

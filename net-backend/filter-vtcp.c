@@ -647,22 +647,35 @@ typedef struct VtcpNumber {
     bool is_size;               /* takes suffixes; else a plain uint32_t */
     bool is_64;                 /* a size of 64 bits */
     const char *text;
+    uint32_t min, max;          /* of a size of 32 bits */
 } VtcpNumber;
 
 static const VtcpNumber vtcp_numbers[] = {
     { "buffer-size", offsetof(VnxVtcpConfig, buffer_size), true, true,
       "bytes that all flows together may keep" },
-    { "flow-buffer-size", offsetof(VnxVtcpConfig, flow_buffer_size), true, false,
-      "bytes that one direction of a flow may keep" },
+    { "flow-buffer-size", offsetof(VnxVtcpConfig, flow.flow_buffer_size), true, false,
+      "bytes that one direction of a flow may keep", VNX_FLOW_BUFFER_SIZE_MIN,
+      VNX_FLOW_BUFFER_SIZE_MAX },
+    { "weight", offsetof(VnxVtcpConfig, flow.weight), false, false,
+      "share of the buffers, relative to others; 0: none" },
+    { "max-window", offsetof(VnxVtcpConfig, flow.max_window), true, false,
+      "largest window to advertise, in bytes; 0: no limit", 0, VNX_MAX_WINDOW_MAX },
     { "max-flows", offsetof(VnxVtcpConfig, max_flows), false, false,
       "number of flows followed at a time" },
-    { "dupack-threshold", offsetof(VnxVtcpConfig, dupack_threshold), false, false,
+    { "dupack-threshold", offsetof(VnxVtcpConfig, flow.dupack_threshold), false, false,
       "duplicate ACKs that start a retransmission" },
-    { "initial-window", offsetof(VnxVtcpConfig, initial_window), false, false,
+    { "initial-window", offsetof(VnxVtcpConfig, flow.initial_window), false, false,
       "congestion window of a new flow, in segments" },
-    { "min-rto", offsetof(VnxVtcpConfig, min_rto_ms), false, false,
+    { "slow-start-threshold", offsetof(VnxVtcpConfig, flow.slow_start_threshold), true,
+      false, "where a new flow's slow start ends, in bytes; 0: no limit", 0,
+      VNX_SLOW_START_THRESHOLD_MAX },
+    { "additive-increase", offsetof(VnxVtcpConfig, flow.additive_increase), false, false,
+      "additive increase, in percent of the algorithm's own" },
+    { "decrease-factor", offsetof(VnxVtcpConfig, flow.decrease_factor), false, false,
+      "percent of the window that a loss leaves; 0: the algorithm's own" },
+    { "min-rto", offsetof(VnxVtcpConfig, flow.min_rto_ms), false, false,
       "smallest retransmission timeout, in ms" },
-    { "max-rto", offsetof(VnxVtcpConfig, max_rto_ms), false, false,
+    { "max-rto", offsetof(VnxVtcpConfig, flow.max_rto_ms), false, false,
       "largest retransmission timeout, in ms" },
     { "retry-limit", offsetof(VnxVtcpConfig, retry_limit_ms), false, false,
       "time without a sign of life from a receiver, in ms" },
@@ -727,9 +740,9 @@ static void vtcp_set_number(Object *obj, Visitor *v, const char *name, void *opa
         return;
     } else if (n->is_64) {
         *(uint64_t *)member = size;
-    } else if (size > UINT32_MAX) {     /* flow-buffer-size */
+    } else if (size > UINT32_MAX) {
         error_setg(errp, "filter-vtcp: %s is %" PRIu64 ", but must be from %u to %u",
-                   name, size, VNX_FLOW_BUFFER_SIZE_MIN, VNX_FLOW_BUFFER_SIZE_MAX);
+                   name, size, n->min, n->max);
         return;
     } else {
         *(uint32_t *)member = size;
@@ -739,7 +752,7 @@ static void vtcp_set_number(Object *obj, Visitor *v, const char *name, void *opa
 
 static char *vtcp_get_congestion_control(Object *obj, Error **errp)
 {
-    return g_strdup(FILTER_VTCP(obj)->config.congestion_control);
+    return g_strdup(FILTER_VTCP(obj)->config.flow.congestion_control);
 }
 
 static void vtcp_set_congestion_control(Object *obj, const char *value, Error **errp)
@@ -748,7 +761,24 @@ static void vtcp_set_congestion_control(Object *obj, const char *value, Error **
     VnxVtcpConfig config = s->config;
 
     /* a name too long for it is unknown, cut off or not */
-    pstrcpy(config.congestion_control, sizeof(config.congestion_control), value);
+    pstrcpy(config.flow.congestion_control, sizeof(config.flow.congestion_control),
+            value);
+    vtcp_change_config(s, &config, errp);
+}
+
+static char *vtcp_get_guest_congestion_control(Object *obj, Error **errp)
+{
+    return g_strdup(FILTER_VTCP(obj)->config.flow.guest_congestion_control);
+}
+
+static void vtcp_set_guest_congestion_control(Object *obj, const char *value,
+                                              Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    VnxVtcpConfig config = s->config;
+
+    pstrcpy(config.flow.guest_congestion_control,
+            sizeof(config.flow.guest_congestion_control), value);
     vtcp_change_config(s, &config, errp);
 }
 
@@ -758,7 +788,7 @@ QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_OFF != (int)VNX_MODE_OFF);
 
 static int vtcp_get_mode(Object *obj, Error **errp)
 {
-    return FILTER_VTCP(obj)->config.mode;
+    return FILTER_VTCP(obj)->config.flow.mode;
 }
 
 static void vtcp_set_mode(Object *obj, int value, Error **errp)
@@ -766,7 +796,7 @@ static void vtcp_set_mode(Object *obj, int value, Error **errp)
     FilterVtcp *s = FILTER_VTCP(obj);
     VnxVtcpConfig config = s->config;
 
-    config.mode = value;
+    config.flow.mode = value;
     vtcp_change_config(s, &config, errp);
 }
 
@@ -899,6 +929,11 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
                                   vtcp_set_congestion_control);
     object_class_property_set_description(oc, "congestion-control",
                                           "algorithm toward the network");
+    object_class_property_add_str(oc, "guest-congestion-control",
+                                  vtcp_get_guest_congestion_control,
+                                  vtcp_set_guest_congestion_control);
+    object_class_property_set_description(oc, "guest-congestion-control",
+                                          "algorithm toward the guest");
     object_class_property_add_enum(oc, "mode", "VnxVtcpMode", &VnxVtcpMode_lookup,
                                    vtcp_get_mode, vtcp_set_mode);
     object_class_property_set_description(oc, "mode", "what to do with TCP flows");

@@ -24,6 +24,9 @@
  * has not been tested.  The paper says nothing of timeouts: here they cut ssthresh
  * and max_win like any loss, and restart from one SMSS.
  *
+ * Configuration: the additive increase scales S_max, max probing and Reno's segment; the
+ * decrease factor takes the place of 1 - beta, and of Reno's half.
+ *
  * A step is spread evenly over the window's worth of bytes that a round trip
  * acknowledges, exactly: after it cwnd is begin + step.
  *
@@ -68,18 +71,18 @@ static void bic_init(VnxCc *cc, int64_t now_ns)
 /* By how much cwnd is to grow in the round trip that begins. */
 static uint32_t bic_step(BicState *s, const VnxCc *cc)
 {
-    uint32_t s_max = S_MAX_SEGMENTS * cc->mss;
+    uint32_t s_max = vnx_cc_increase(cc, S_MAX_SEGMENTS * cc->mss);
     uint32_t s_min = MAX(cc->mss / S_MIN_DEN, 1u);
     uint32_t step;
 
     if (cc->cwnd < LOW_WINDOW_SEGMENTS * cc->mss) {
-        return cc->mss;
+        return vnx_cc_increase(cc, cc->mss);
     }
     if (cc->cwnd < s->max_win) {
-        return CLAMP((s->max_win - cc->cwnd) / 2, s_min, s_max);
+        return CLAMP((s->max_win - cc->cwnd) / 2, s_min, MAX(s_min, s_max));
     }
     s->max_win = 0;
-    step = s->probe * cc->mss;
+    step = vnx_cc_increase(cc, s->probe * cc->mss);
     s->probe = MIN(2 * s->probe, S_MAX_SEGMENTS);
     return step;
 }
@@ -125,10 +128,11 @@ static void bic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t n
         uint32_t w = MIN(cc->cwnd, in_flight), reduced;
 
         if (w < LOW_WINDOW_SEGMENTS * cc->mss) {
-            reduced = w / 2;
+            reduced = (uint64_t)w * vnx_cc_decrease_percent(cc, 50) / 100;
             s->max_win = 0;
         } else {
-            reduced = w - w / BETA_DEN;
+            reduced = cc->params.decrease_percent ?
+                      (uint64_t)w * cc->params.decrease_percent / 100 : w - w / BETA_DEN;
             s->max_win = w < s->last_max ? reduced + (w - reduced) / 2 : w;
         }
         s->last_max = s->max_win;
@@ -144,7 +148,7 @@ static void bic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t n
 static void bic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
 {
     if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, cc->initial_window);           /* RFC 5681 4.1 */
+        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));           /* RFC 5681 4.1 */
         bic(cc)->begin = 0;
     }
 }

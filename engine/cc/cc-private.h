@@ -10,6 +10,8 @@
 #ifndef VNX_CC_PRIVATE_H
 #define VNX_CC_PRIVATE_H
 
+#include <glib.h>
+
 #include <vnx/cc.h>
 
 /* No congestion window grows beyond this: RFC 7323's largest window. */
@@ -20,6 +22,30 @@ extern const VnxCcOps vnx_cc_reno_hystart;
 extern const VnxCcOps vnx_cc_cubic;
 extern const VnxCcOps vnx_cc_bic;
 extern const VnxCcOps vnx_cc_none;
+
+static inline uint32_t vnx_cc_initial_window(const VnxCc *cc)
+{
+    return MIN((uint64_t)cc->params.initial_window * cc->mss, VNX_CC_CWND_MAX);
+}
+
+/* The first ssthresh: "arbitrarily high" (RFC 5681 3.1) unless somebody knows better. */
+static inline uint32_t vnx_cc_initial_ssthresh(const VnxCc *cc)
+{
+    return cc->params.initial_ssthresh ? MAX(cc->params.initial_ssthresh, 2 * cc->mss)
+                                       : VNX_CC_UNLIMITED;
+}
+
+/* What a loss leaves of a window, in percent, where the algorithm's own is @own. */
+static inline uint32_t vnx_cc_decrease_percent(const VnxCc *cc, uint32_t own)
+{
+    return cc->params.decrease_percent ? cc->params.decrease_percent : own;
+}
+
+/* An additive increase of @own bytes, as configured; at least one. */
+static inline uint32_t vnx_cc_increase(const VnxCc *cc, uint32_t own)
+{
+    return MAX((uint64_t)own * cc->params.increase_percent / 100, 1);
+}
 
 /* @cwnd + @bytes, at most VNX_CC_CWND_MAX. */
 static inline uint32_t vnx_cc_add(uint32_t cwnd, uint32_t bytes)

@@ -40,18 +40,18 @@ const VnxCcOps *vnx_cc_find(const char *name)
 bool vnx_cc_ops_valid(const VnxCcOps *ops)
 {
     return ops->name && ops->name[0] &&
-           strlen(ops->name) < sizeof(((VnxVtcpConfig *)0)->congestion_control) &&
+           strlen(ops->name) < sizeof(((VnxFlowConfig *)0)->congestion_control) &&
            ops->state_size <= VNX_CC_STATE_MAX &&
            ops->init && ops->on_ack && ops->on_loss;
 }
 
-void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, uint32_t initial_window,
+void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, const VnxCcParams *params,
                   int64_t now_ns)
 {
-    g_assert(mss > 0 && initial_window > 0);
+    g_assert(mss > 0 && params->initial_window > 0 && params->increase_percent > 0);
     memset(cc->state, 0, sizeof(cc->state));
     cc->ops = ops;
     cc->mss = mss;
-    cc->initial_window = initial_window;
+    cc->params = *params;
     ops->init(cc, now_ns);
 }

@@ -21,6 +21,9 @@
  *  - t counts while cwnd limits the sender, only (5.8): a window that nobody uses
  *    is not worth growing.
  *
+ * Configuration: the decrease factor takes the place of beta; the additive increase scales
+ * the slope of W_est, and leaves the curve as it is.
+ *
  * What it is not: spurious timeouts and fast retransmits are not undone (4.9), as the
  * contract has no call that would tell of one.
  *
@@ -40,12 +43,8 @@
 #define NS_PER_US       1000
 #define CURVE_MAX_US    INT64_C(400000000)
 
-/* beta = 0.7 (RFC 9438 4.6), as a fraction; C = 0.4 (5) is in cubic_curve() */
-#define BETA_NUM 7u
-#define BETA_DEN 10u
-/* alpha = 3 (1 - beta) / (1 + beta) (4.3) */
-#define ALPHA_NUM 9u
-#define ALPHA_DEN 17u
+/* beta = 0.7 (RFC 9438 4.6); C = 0.4 (5) is in cubic_curve() */
+#define BETA_PERCENT 70u
 /* fractional bits of W_est */
 #define EST_SHIFT 12
 
@@ -140,8 +139,11 @@ static void cubic_estimate(CubicState *s, const VnxCc *cc, uint32_t acked)
     uint64_t per_window = ((uint64_t)acked * cc->mss << EST_SHIFT) / cc->cwnd;
 
     if (s->w_est < (uint64_t)s->cwnd_prior << EST_SHIFT) {
-        per_window = per_window * ALPHA_NUM / ALPHA_DEN;
+        uint32_t beta = vnx_cc_decrease_percent(cc, BETA_PERCENT);
+
+        per_window = per_window * 3 * (100 - beta) / (100 + beta);
     }                                           /* else alpha = 1 */
+    per_window = per_window * cc->params.increase_percent / 100;
     s->w_est = MIN(s->w_est + per_window, (uint64_t)VNX_CC_CWND_MAX << EST_SHIFT);
 }
 
@@ -188,12 +190,13 @@ static void cubic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t
     bool rto = kind == VNX_CC_LOSS_RTO;
 
     if (!rto || !s->rto_unanswered) {
-        uint64_t reduced = (uint64_t)in_flight * BETA_NUM / BETA_DEN;
+        uint32_t beta = vnx_cc_decrease_percent(cc, BETA_PERCENT);
+        uint64_t reduced = (uint64_t)in_flight * beta / 100;
 
         s->cwnd_prior = cc->cwnd;
         /* 4.7: release room for others if the window shrinks from loss to loss */
         s->w_max = cc->cwnd < s->w_max ?
-                   (uint64_t)cc->cwnd * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN) : cc->cwnd;
+                   (uint64_t)cc->cwnd * (100 + beta) / 200 : cc->cwnd;
         cc->ssthresh = MAX(reduced, 2 * cc->mss);
     }
     vnx_slow_start_on_loss(&s->slow_start, kind);
@@ -207,7 +210,7 @@ static void cubic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t
 static void cubic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
 {
     if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, cc->initial_window);           /* RFC 5681 4.1 */
+        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));           /* RFC 5681 4.1 */
         cubic(cc)->epoch = false;
     }
 }

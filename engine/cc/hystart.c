@@ -26,8 +26,8 @@
 void vnx_slow_start_init(VnxSlowStart *s, VnxCc *cc, bool hystart)
 {
     s->hystart = hystart;
-    cc->cwnd = cc->initial_window;
-    cc->ssthresh = VNX_CC_UNLIMITED;    /* "arbitrarily high", RFC 5681 3.1 */
+    cc->cwnd = vnx_cc_initial_window(cc);
+    cc->ssthresh = vnx_cc_initial_ssthresh(cc);
 }
 
 static void begin_css(VnxSlowStart *s)

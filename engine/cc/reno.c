@@ -14,7 +14,9 @@
  *  - no growth while it is not cwnd that holds the sender (the point of RFC 7661);
  *  - loss: ssthresh = max(FlightSize / 2, 2 SMSS), RFC 5681 equation 4; a timeout
  *    of what had timed out before keeps ssthresh (RFC 5681 3.1);
- *  - idle for longer than an RTO: no more than the initial window (RFC 5681 4.1).
+ *  - idle for longer than an RTO: no more than the initial window (RFC 5681 4.1);
+ *  - configuration: the additive increase scales the SMSS per round trip, the decrease
+ *    factor takes the place of 1/2.
  *
  * "reno-hystart" is the same, but the first slow start is HyStart++'s (RFC 9406).
  *
@@ -64,7 +66,7 @@ static void reno_on_ack(VnxCc *cc, const VnxCcAck *ack)
     s->avoidance_bytes += MIN(ack->acked, cc->cwnd);
     if (s->avoidance_bytes >= cc->cwnd) {
         s->avoidance_bytes -= cc->cwnd;
-        cc->cwnd = vnx_cc_add(cc->cwnd, cc->mss);
+        cc->cwnd = vnx_cc_add(cc->cwnd, vnx_cc_increase(cc, cc->mss));
     }
 }
 
@@ -74,7 +76,9 @@ static void reno_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t 
     bool again = kind == VNX_CC_LOSS_RTO && s->rto_unanswered;
 
     if (!again) {
-        cc->ssthresh = MAX(in_flight / 2, 2 * cc->mss);
+        uint64_t left = (uint64_t)in_flight * vnx_cc_decrease_percent(cc, 50) / 100;
+
+        cc->ssthresh = MAX(left, 2 * cc->mss);
     }
     vnx_slow_start_on_loss(&s->slow_start, kind);
     s->avoidance_bytes = 0;
@@ -87,7 +91,7 @@ static void reno_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t 
 static void reno_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
 {
     if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, cc->initial_window);
+        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));
     }
 }
 

@@ -17,7 +17,6 @@
 
 #include "engine/tcp/vtcp-private.h"
 
-
 #define OPTIONS_UNFIT (VNX_OPT_MD5 | VNX_OPT_AO | VNX_OPT_MPTCP | VNX_OPT_FASTOPEN | \
                        VNX_OPT_ACCECN | VNX_OPT_UNKNOWN | VNX_OPT_MALFORMED)
 
@@ -96,8 +95,51 @@ static bool conn_make_room(VnxVtcp *v)
     return !vnx_flow_table_full(v->flows);
 }
 
+static VnxFlowProfile *classify(const VnxVtcp *v, const VnxFlowKey *key, VnxDir opener,
+                                uint8_t dscp)
+{
+    VnxFlowProfile *profile = NULL;
+
+    if (v->ops->classify) {
+        profile = v->ops->classify(v->opaque, &(VnxFlowOpening) {
+            .key = key,
+            .opener = opener,
+            .dscp = dscp,
+        });
+    }
+    return profile ? profile : v->profile;
+}
+
+/* The profile that is meant for @c, borrowed. */
+VnxFlowProfile *conn_classify(const VnxConn *c)
+{
+    const VnxHeaders *h = &c->end[c->opener].headers;
+    const uint8_t *ip = h->bytes + h->l3_off;
+
+    return classify(c->v, &c->node.key, c->opener,
+                    h->ip_version == 4 ? ip[1] >> 2 : (ip[0] & 0xf) << 2 | ip[1] >> 6);
+}
+
+void conn_set_profile(VnxConn *c, VnxFlowProfile *profile)
+{
+    VnxFlowProfile *old = c->profile;
+
+    c->profile = vnx_flow_profile_ref(profile);
+    vnx_flow_profile_unref(old);
+}
+
+/* From now on @profile, which may be the one it has (the instance may differ). */
+void conn_change_profile(VnxConn *c, VnxFlowProfile *profile)
+{
+    uint32_t cap[2] = { half_cap(&c->half[0]), half_cap(&c->half[1]) };
+
+    conn_set_profile(c, profile);
+    half_change_profile(&c->half[0], cap[0]);
+    half_change_profile(&c->half[1], cap[1]);
+}
+
 /* A flow that is not there yet; NULL if there is no room. */
-VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key)
+VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile)
 {
     VnxConn *c;
 
@@ -107,6 +149,7 @@ VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key)
     }
     c = g_slice_new0(VnxConn);
     c->v = v;
+    c->profile = vnx_flow_profile_ref(profile);
     c->node.key = *key;
     c->id = ++v->next_id;
     c->created_ns = v->now;
@@ -152,6 +195,7 @@ void conn_free(VnxConn *c)
     conn_drop_state(c);
     vnx_flow_table_remove(v->flows, &c->node);
     g_queue_unlink(&v->all, &c->all);
+    vnx_flow_profile_unref(c->profile);
     g_slice_free(VnxConn, c);
 }
 
@@ -237,6 +281,18 @@ bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *p)
         return false;
     }
     return true;
+}
+
+/* The connection that @syn, of direction @dir, opens; NULL: it is not to be followed. */
+VnxConn *conn_open(VnxVtcp *v, VnxDir dir, const VnxPacket *syn)
+{
+    VnxFlowProfile *profile = classify(v, &syn->key, !dir, syn->dscp_ecn >> 2);
+    VnxConn *c = NULL;
+
+    if (profile->cfg.mode != VNX_MODE_OFF) {
+        c = conn_new(v, &syn->key, profile);
+    }
+    return c && conn_start(c, dir, syn) ? c : NULL;
 }
 
 static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)

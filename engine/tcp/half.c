@@ -4,8 +4,9 @@
  * The edge that S is given never moves left.  What lies beyond R's own edge is
  * room that vTCP reserves in the pool (up to R's edge R has made the promise, and
  * if the pool is short the half passes segments through instead).  Memory is shared by
- * dynamic thresholds (Choudhury and Hahne, 1998): no half may hold more than what is
- * free, so that a few greedy ones leave room for the next.
+ * dynamic thresholds (Choudhury and Hahne, 1998): no half may hold more than its weight's
+ * part of what is free, so that a few greedy ones leave room for the next.  Those that want
+ * more than they get have shares in proportion to their weights.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -90,8 +91,11 @@ static VnxReason half_forbidden(const VnxHalf *h)
     if (!v->enabled) {
         return VNX_REASON_STATUS;
     }
-    if (v->cfg.mode != VNX_MODE_ACCELERATE) {
+    if (half_cfg(h)->mode != VNX_MODE_ACCELERATE) {
         return VNX_REASON_MODE;
+    }
+    if (!half_cfg(h)->weight) {
+        return VNX_REASON_WEIGHT;
     }
     return VNX_REASON_NONE;
 }
@@ -105,6 +109,7 @@ static bool half_reason_transient(VnxReason reason)
     case VNX_REASON_BUFFER_FULL:
     case VNX_REASON_MODE:
     case VNX_REASON_STATUS:
+    case VNX_REASON_WEIGHT:
         return true;
     default:
         return false;
@@ -114,10 +119,10 @@ static bool half_reason_transient(VnxReason reason)
 /* Congestion control as for a new connection. */
 void half_start_cc(VnxHalf *h)
 {
-    VnxVtcp *v = half_conn(h)->v;
+    const VnxFlowProfile *profile = half_conn(h)->profile;
 
-    vnx_cc_start(&h->cc, h->dir == VNX_TO_NET ? v->cc_net : v->cc_guest, half_mss(h),
-                 v->cfg.initial_window * half_mss(h), v->now);
+    vnx_cc_start(&h->cc, profile->cc[h->dir], half_mss(h), &profile->cc_params,
+                 half_conn(h)->v->now);
 }
 
 /* The handshake is complete and all of it is acknowledged. */
@@ -135,16 +140,26 @@ void half_establish(VnxHalf *h)
     }
 }
 
-/* Room in real memory for bytes that S may still send, fairness included. */
+/*
+ * Room in real memory for bytes that S may still send, by its weight: no more than weight /
+ * 100 of what is left free, which is weight / (100 + weight) of what the others leave.
+ */
 static uint32_t half_grant(const VnxHalf *h)
 {
-    VnxVtcp *v = half_conn((VnxHalf *)h)->v;
-    VnxPool *pool = &v->pool;
+    VnxPool *pool = &half_conn((VnxHalf *)h)->v->pool;
     uint64_t held = pool->used + pool->reserved;
     uint64_t others = held - MIN(held, (uint64_t)h->buf.real + h->reserved);
-    uint64_t free_bytes = pool->cap > others ? (pool->cap - others) / 2 : 0;
+    uint64_t left = pool->cap > others ? pool->cap - others : 0;
+    uint32_t weight = half_cfg(h)->weight;
 
-    return vnx_segbuf_room(&h->buf, MIN(v->cfg.flow_buffer_size, free_bytes));
+    left = left * weight / (VNX_WEIGHT_DEFAULT + weight);
+    return vnx_segbuf_room(&h->buf, MIN(half_cfg(h)->flow_buffer_size, left));
+}
+
+/* Real bytes that S may fill, by what it was promised if the limit has been lowered since. */
+uint32_t half_cap(const VnxHalf *h)
+{
+    return MAX(half_cfg(h)->flow_buffer_size, h->kept_cap);
 }
 
 /* Bring the reservation in line with adv_edge, r_edge and rcv_nxt. */
@@ -156,7 +171,7 @@ void half_reserve(VnxHalf *h)
     if (h->state == VNX_HALF_ACCELERATING) {
         want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt));
         if (want) {
-            want += vnx_segbuf_max_chunk(v->cfg.flow_buffer_size);
+            want += vnx_segbuf_max_chunk(half_cfg(h)->flow_buffer_size);
         }
     }
     v->pool.reserved += want;
@@ -167,17 +182,20 @@ void half_reserve(VnxHalf *h)
 /* Where S's window should end, if nothing had been promised. */
 static uint32_t half_target_edge(VnxHalf *h)
 {
-    VnxVtcp *v = half_conn(h)->v;
+    const VnxFlowConfig *cfg = half_cfg(h);
     uint32_t want;
 
     if (h->state != VNX_HALF_ACCELERATING || h->fin_seen) {
         return h->r_edge;
     }
     if (h->rcv_nxt - h->demand_mark >= h->demand) {
-        h->demand = MIN(h->demand * 2, v->cfg.flow_buffer_size);
+        h->demand = MIN(h->demand * 2, cfg->flow_buffer_size);
         h->demand_mark = h->rcv_nxt;
     }
     want = MAX(h->demand, h->r_wnd_max);
+    if (cfg->max_window) {
+        want = MIN(want, MAX(cfg->max_window, h->smss));
+    }
     return h->rcv_nxt + MIN(want, half_grant(h));
 }
 
@@ -388,9 +406,8 @@ bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len)
     VnxVtcp *v = half_conn(h)->v;
     bool unreserved = h->reserved < len;
 
-    if (!vnx_segbuf_append(&h->buf, &v->pool, v->cfg.flow_buffer_size, unreserved, p,
-                           off, len)) {
-        if (h->buf.real + (uint64_t)len < v->cfg.flow_buffer_size / 2) {
+    if (!vnx_segbuf_append(&h->buf, &v->pool, half_cap(h), unreserved, p, off, len)) {
+        if (h->buf.real + (uint64_t)len < half_cfg(h)->flow_buffer_size / 2) {
             v->stats.alloc_failures++;
         }
         return false;
@@ -436,5 +453,43 @@ void half_reconsider(VnxHalf *h)
         if (h->ack_due) {
             conn_queue(half_conn(h), !h->dir);
         }
+    }
+}
+
+/* Another algorithm goes on from the window there is. */
+static void half_change_cc(VnxHalf *h)
+{
+    const VnxFlowProfile *profile = half_conn(h)->profile;
+    VnxCc old = h->cc;
+
+    if (!old.ops) {
+        return;                 /* not started yet */
+    }
+    h->cc.params = profile->cc_params;
+    if (old.ops == profile->cc[h->dir]) {
+        return;
+    }
+    half_start_cc(h);
+    if (old.cwnd == VNX_CC_UNLIMITED) {
+        h->cc.cwnd = MAX(h->cc.cwnd, seq_ahead(h->max, h->una));
+    } else if (h->cc.cwnd != VNX_CC_UNLIMITED || h->rto_recovery) {
+        h->cc.cwnd = old.cwnd;
+        h->cc.ssthresh = old.ssthresh;
+    }
+}
+
+/* The profile has changed, or the instance.  @old_cap: half_cap() before that. */
+void half_change_profile(VnxHalf *h, uint32_t old_cap)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    int64_t deadline = v->now + half_rto(h);
+
+    h->kept_cap = h->buf.real + h->reserved > half_cfg(h)->flow_buffer_size ? old_cap : 0;
+    half_change_cc(h);
+    if (vnx_timer_running(&h->timer) && h->timer.deadline_ns > deadline) {
+        vnx_timer_set(&v->timers, &h->timer, deadline);
+    }
+    if (half_conn(h)->state == VNX_FLOW_ESTABLISHED) {
+        half_reconsider(h);
     }
 }

@@ -362,8 +362,8 @@ static VnxVerdict input_syn(VnxConn *c, VnxDir dir, VnxPacket *p)
             VnxVtcp *v = c->v;
 
             conn_free(c);
-            c = conn_new(v, &syn->key);
-            if (c && conn_start(c, !dir, syn)) {
+            c = conn_open(v, !dir, syn);
+            if (c) {
                 conn_handshake(c, dir, p);
             }
             g_free(syn);

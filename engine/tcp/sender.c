@@ -75,7 +75,7 @@ uint32_t half_cwnd(const VnxHalf *h)
 
 int64_t half_rto(const VnxHalf *h)
 {
-    const VnxVtcpConfig *cfg = &half_conn((VnxHalf *)h)->v->cfg;
+    const VnxFlowConfig *cfg = half_cfg(h);
 
     return vnx_rtt_rto(&h->rtt, h->backoff, cfg->min_rto_ms * VNX_MS_NS,
                        cfg->max_rto_ms * VNX_MS_NS);
@@ -212,7 +212,7 @@ void half_dupack(VnxHalf *h)
         h->inflate += h->smss;
         return;
     }
-    if (h->dupacks < v->cfg.dupack_threshold || seq_lt(h->una, h->recover)) {
+    if (h->dupacks < half_cfg(h)->dupack_threshold || seq_lt(h->una, h->recover)) {
         return;
     }
     h->cc.mss = h->smss;

@@ -389,7 +389,7 @@ static VnxConn *load_conn(VnxVtcp *v, Xfer *x)
     if (vnx_flow_table_full(v->flows)) {        /* what is owed outranks the limit */
         vnx_flow_table_set_max(v->flows, vnx_flow_table_count(v->flows) + 1);
     }
-    c = conn_new(v, &key);
+    c = conn_new(v, &key, v->profile);
     g_assert(c);
     xfer_conn(x, c, &age, &idle);
     if (!x->fault && (!conn_travels(c) || age < 0 || idle < 0 || idle > age)) {
@@ -450,6 +450,7 @@ bool vnx_vtcp_load(VnxVtcp *v, const uint8_t *data, size_t size, int64_t now_ns,
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
 
+        conn_set_profile(c, conn_classify(c));
         half_resume(&c->half[0]);
         half_resume(&c->half[1]);
     }

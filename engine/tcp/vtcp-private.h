@@ -73,6 +73,14 @@ typedef enum VnxAge {
 typedef struct VnxConn VnxConn;
 typedef struct VnxHalf VnxHalf;
 
+/* config.c */
+struct VnxFlowProfile {
+    VnxFlowConfig cfg;
+    const VnxCcOps *cc[2];      /* by VnxDir */
+    VnxCcParams cc_params;
+    unsigned refs;
+};
+
 /* What a host announced and sent last. */
 typedef struct VnxEnd {
     uint32_t iss;
@@ -107,6 +115,7 @@ struct VnxHalf {
     uint32_t demand;            /* window that S has shown to use */
     uint32_t demand_mark;
     uint32_t reserved;          /* of the pool, for the window */
+    uint32_t kept_cap;          /* real bytes promised by an earlier configuration */
 
     /* toward R */
     VnxSegBuf buf;
@@ -152,6 +161,7 @@ struct VnxHalf {
 struct VnxConn {
     VnxFlowNode node;           /* first member */
     VnxVtcp *v;
+    VnxFlowProfile *profile;
     uint64_t id;
     VnxFlowState state;
     VnxReason reason;           /* why it is untracked */
@@ -160,6 +170,7 @@ struct VnxConn {
     VnxDir syn_dir_answer;      /* ... whose answer goes this way ... */
     VnxPacket *syn;             /* ... and this it was */
     bool rst_due[2];            /* an RST is to go in this direction; state RESET */
+    bool own_profile;           /* its profile is not by classification */
     bool given_up;              /* vTCP reset both ends; what they still say gets an RST */
     int64_t created_ns;
     uint16_t syn_flags;
@@ -189,8 +200,7 @@ struct VnxVtcp {
     VnxVtcpConfig cfg;
     const VnxVtcpOps *ops;
     void *opaque;
-    const VnxCcOps *cc_net;
-    const VnxCcOps *cc_guest;
+    VnxFlowProfile *profile;    /* cfg.flow */
     VnxFlowTable *flows;
     VnxTimers timers;
     VnxPool pool;
@@ -213,6 +223,11 @@ struct VnxVtcp {
 static inline VnxConn *half_conn(VnxHalf *h)
 {
     return (VnxConn *)((char *)(h - h->dir) - offsetof(VnxConn, half));
+}
+
+static inline const VnxFlowConfig *half_cfg(const VnxHalf *h)
+{
+    return &half_conn((VnxHalf *)h)->profile->cfg;
 }
 
 /* vTCP has reset both ends, and only lingers. */
@@ -260,7 +275,11 @@ static inline bool half_finished(const VnxHalf *h)
 }
 
 /* conn.c: life of a connection */
-VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key);
+VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile);
+VnxConn *conn_open(VnxVtcp *v, VnxDir dir, const VnxPacket *syn);
+VnxFlowProfile *conn_classify(const VnxConn *c);
+void conn_set_profile(VnxConn *c, VnxFlowProfile *profile);
+void conn_change_profile(VnxConn *c, VnxFlowProfile *profile);
 void conn_free(VnxConn *c);
 void conn_set_state(VnxConn *c, VnxFlowState state);
 void conn_untrack(VnxConn *c, VnxReason reason);
@@ -295,6 +314,8 @@ uint32_t half_window(VnxHalf *h, uint32_t ack);
 void half_told(VnxHalf *h, uint32_t ack, uint16_t field);
 bool half_window_update_due(VnxHalf *h);
 void half_reconsider(VnxHalf *h);
+uint32_t half_cap(const VnxHalf *h);
+void half_change_profile(VnxHalf *h, uint32_t old_cap);
 
 /* input.c */
 VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p);

@@ -1,5 +1,5 @@
 /*
- * vnx: vTCP - the instance: configuration, dispatch, work, queries
+ * vnx: vTCP - the instance: dispatch, work, queries
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,8 +7,6 @@
 #include <string.h>
 
 #include "engine/tcp/vtcp-private.h"
-
-G_DEFINE_QUARK(vnx-vtcp-error-quark, vnx_vtcp_error)
 
 const char *vnx_half_state_name(VnxHalfState state)
 {
@@ -36,6 +34,7 @@ const char *vnx_reason_name(VnxReason reason)
         [VNX_REASON_BUFFER_FULL] = "buffer-full",
         [VNX_REASON_URGENT] = "urgent",
         [VNX_REASON_CLOSED] = "closed",
+        [VNX_REASON_WEIGHT] = "weight",
     };
 
     return reason < VNX_REASON__MAX ? names[reason] : "?";
@@ -55,83 +54,13 @@ const char *vnx_flow_state_name(VnxFlowState state)
     return state < VNX_FLOW_STATE__MAX ? names[state] : "?";
 }
 
-/* ---- configuration ---- */
-
-void vnx_vtcp_config_init(VnxVtcpConfig *cfg)
-{
-    memset(cfg, 0, sizeof(*cfg));
-    cfg->mode = VNX_MODE_ACCELERATE;
-    cfg->buffer_size = VNX_BUFFER_SIZE_DEFAULT;
-    cfg->flow_buffer_size = VNX_FLOW_BUFFER_SIZE_DEFAULT;
-    cfg->max_flows = VNX_MAX_FLOWS_DEFAULT;
-    cfg->dupack_threshold = VNX_DUPACK_THRESHOLD_DEFAULT;
-    cfg->initial_window = VNX_INITIAL_WINDOW_DEFAULT;
-    cfg->min_rto_ms = VNX_MIN_RTO_DEFAULT_MS;
-    cfg->max_rto_ms = VNX_MAX_RTO_DEFAULT_MS;
-    cfg->retry_limit_ms = VNX_RETRY_LIMIT_DEFAULT_MS;
-    strcpy(cfg->congestion_control, "reno");
-}
-
-bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err)
-{
-    const struct {
-        const char *name;
-        uint64_t value, min, max;
-    } range[] = {
-        { "mode", cfg->mode, VNX_MODE_ACCELERATE, VNX_MODE_OFF },
-        { "buffer-size", cfg->buffer_size, VNX_BUFFER_SIZE_MIN, VNX_BUFFER_SIZE_MAX },
-        { "flow-buffer-size", cfg->flow_buffer_size, VNX_FLOW_BUFFER_SIZE_MIN,
-          VNX_FLOW_BUFFER_SIZE_MAX },
-        { "max-flows", cfg->max_flows, 1, VNX_MAX_FLOWS_MAX },
-        { "dupack-threshold", cfg->dupack_threshold, VNX_DUPACK_THRESHOLD_MIN,
-          VNX_DUPACK_THRESHOLD_MAX },
-        { "initial-window", cfg->initial_window, VNX_INITIAL_WINDOW_MIN,
-          VNX_INITIAL_WINDOW_MAX },
-        { "min-rto", cfg->min_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
-        { "max-rto", cfg->max_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
-        { "retry-limit", cfg->retry_limit_ms, VNX_RETRY_LIMIT_MIN_MS,
-          VNX_RETRY_LIMIT_MAX_MS },
-    };
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(range); i++) {
-        if (range[i].value < range[i].min || range[i].value > range[i].max) {
-            g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
-                        "%s is %" G_GUINT64_FORMAT ", but must be from %" G_GUINT64_FORMAT
-                        " to %" G_GUINT64_FORMAT, range[i].name, range[i].value,
-                        range[i].min, range[i].max);
-            return false;
-        }
-    }
-    if (cfg->min_rto_ms > cfg->max_rto_ms) {
-        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
-                    "min-rto is %u, but must be from %u to max-rto, which is %u",
-                    cfg->min_rto_ms, VNX_RTO_MIN_MS, cfg->max_rto_ms);
-        return false;
-    }
-    if (!memchr(cfg->congestion_control, 0, sizeof(cfg->congestion_control)) ||
-        !vnx_cc_find(cfg->congestion_control)) {
-        GString *known = g_string_new(NULL);
-        const VnxCcOps *ops;
-
-        for (unsigned i = 0; (ops = vnx_cc_get(i)); i++) {
-            g_string_append_printf(known, "%s%s", i ? ", " : "", ops->name);
-        }
-        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
-                    "congestion-control is '%.*s', but must be one of: %s",
-                    (int)sizeof(cfg->congestion_control), cfg->congestion_control,
-                    known->str);
-        g_string_free(known, TRUE);
-        return false;
-    }
-    return true;
-}
-
 /* ---- life ---- */
 
 static void vtcp_apply_config(VnxVtcp *v, const VnxVtcpConfig *cfg)
 {
+    g_clear_pointer(&v->profile, vnx_flow_profile_unref);
     v->cfg = *cfg;
-    v->cc_net = vnx_cc_find(cfg->congestion_control);
+    v->profile = vnx_flow_profile_new(&cfg->flow, NULL);
     v->pool.cap = cfg->buffer_size;
     vnx_flow_table_set_max(v->flows, cfg->max_flows);
 }
@@ -145,7 +74,6 @@ VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opa
     v->opaque = opaque;
     v->enabled = true;
     v->flows = vnx_flow_table_new(seed, cfg->max_flows);
-    v->cc_guest = vnx_cc_find("none");
     v->next_ip_id = seed[0] | seed[15] << 8;
     vnx_vtcp_set_queues(v, 1);
     vnx_timers_init(&v->timers);
@@ -165,6 +93,7 @@ void vnx_vtcp_free(VnxVtcp *v)
     vnx_pool_destroy(&v->pool);
     vnx_timers_destroy(&v->timers);
     vnx_flow_table_free(v->flows);
+    vnx_flow_profile_unref(v->profile);
     g_free(v->lane[0]);
     g_free(v->lane[1]);
     g_free(v);
@@ -188,6 +117,16 @@ static void vtcp_reconsider(VnxVtcp *v)
     }
 }
 
+/* Live flows get the profile that they should have now, and what it changes. */
+static void vtcp_reclassify(VnxVtcp *v)
+{
+    for (GList *l = v->all.head; l; l = l->next) {
+        VnxConn *c = l->data;
+
+        conn_change_profile(c, c->own_profile ? c->profile : conn_classify(c));
+    }
+}
+
 bool vnx_vtcp_set_config(VnxVtcp *v, const VnxVtcpConfig *cfg, int64_t now_ns, GError **err)
 {
     if (!vnx_vtcp_config_check(cfg, err)) {
@@ -195,13 +134,33 @@ bool vnx_vtcp_set_config(VnxVtcp *v, const VnxVtcpConfig *cfg, int64_t now_ns, G
     }
     vtcp_clock(v, v->paused ? v->paused_at : now_ns);
     vtcp_apply_config(v, cfg);
-    vtcp_reconsider(v);
+    vtcp_reclassify(v);
     return true;
 }
 
 const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v)
 {
     return &v->cfg;
+}
+
+bool vnx_vtcp_set_flow_profile(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile,
+                               int64_t now_ns)
+{
+    VnxConn *c = (VnxConn *)vnx_flow_table_lookup(v->flows, key);
+
+    if (!c) {
+        return false;
+    }
+    vtcp_clock(v, v->paused ? v->paused_at : now_ns);
+    c->own_profile = profile;
+    conn_change_profile(c, profile ? profile : conn_classify(c));
+    return true;
+}
+
+void vnx_vtcp_reclassify(VnxVtcp *v, int64_t now_ns)
+{
+    vtcp_clock(v, v->paused ? v->paused_at : now_ns);
+    vtcp_reclassify(v);
 }
 
 void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload)
@@ -284,19 +243,16 @@ static VnxVerdict vtcp_push_new(VnxVtcp *v, VnxDir dir, unsigned queue, VnxPacke
     VnxConn *c;
 
     if ((p->flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST | VNX_TCP_FIN)) !=
-        VNX_TCP_SYN || v->cfg.mode == VNX_MODE_OFF) {
+        VNX_TCP_SYN) {
         return VNX_VERDICT_PASS;
     }
     if (!vnx_packet_csum_ok(p)) {
         v->stats.bad_checksum++;
         return VNX_VERDICT_PASS;
     }
-    c = conn_new(v, &p->key);
-    if (c) {
-        if (dir == VNX_TO_NET) {
-            conn_set_queue(c, queue);
-        }
-        conn_start(c, dir, p);
+    c = conn_open(v, dir, p);
+    if (c && dir == VNX_TO_NET) {
+        conn_set_queue(c, queue);
     }
     return VNX_VERDICT_PASS;
 }
@@ -362,8 +318,7 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct io
     }
     vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
     if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
-        (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c)) &&
-        v->cfg.mode != VNX_MODE_OFF) {
+        (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c))) {
         conn_free(c);           /* over, or never ours: the SYN begins anew */
         return vtcp_push_new(v, dir, queue, &p);
     }
@@ -517,7 +472,6 @@ void vnx_vtcp_stats(const VnxVtcp *v, VnxVtcpStats *stats)
 
 static void half_info(VnxHalf *h, VnxVtcpHalfInfo *info)
 {
-    const VnxVtcpConfig *cfg = &half_conn(h)->v->cfg;
     bool sending = h->cc.ops && (h->state == VNX_HALF_ACCELERATING ||
                                  h->state == VNX_HALF_DRAINING);
 
@@ -546,8 +500,7 @@ static void half_info(VnxHalf *h, VnxVtcpHalfInfo *info)
     info->srtt_ns = h->rtt.srtt_ns;
     info->rttvar_ns = h->rtt.rttvar_ns;
     info->min_rtt_ns = h->rtt.min_ns;
-    info->rto_ns = vnx_rtt_rto(&h->rtt, h->backoff, cfg->min_rto_ms * VNX_MS_NS,
-                               cfg->max_rto_ms * VNX_MS_NS);
+    info->rto_ns = half_rto(h);
     g_strlcpy(info->congestion_control, sending ? h->cc.ops->name : "",
               sizeof(info->congestion_control));
 }

@@ -24,12 +24,20 @@
 
 typedef struct VnxCcOps VnxCcOps;
 
+/* What the configuration wants of it.  An algorithm heeds what means something to it. */
+typedef struct VnxCcParams {
+    uint32_t initial_ssthresh;          /* bytes; 0: none */
+    uint16_t initial_window;            /* segments */
+    uint16_t increase_percent;          /* of its own additive increase */
+    uint8_t decrease_percent;           /* of the window that a loss leaves; 0: its own */
+} VnxCcParams;
+
 typedef struct VnxCc {
     const VnxCcOps *ops;
     uint32_t cwnd;
     uint32_t ssthresh;
     uint32_t mss;                       /* SMSS, RFC 5681: kept current by the sender */
-    uint32_t initial_window;            /* bytes */
+    VnxCcParams params;
     _Alignas(8) uint8_t state[VNX_CC_STATE_MAX];
 } VnxCc;
 
@@ -78,7 +86,7 @@ const VnxCcOps *vnx_cc_get(unsigned i);
 bool vnx_cc_ops_valid(const VnxCcOps *ops);
 
 /* Start @cc with @ops. */
-void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, uint32_t initial_window,
+void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, const VnxCcParams *params,
                   int64_t now_ns);
 
 #endif /* VNX_CC_H */

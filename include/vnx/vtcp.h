@@ -66,6 +66,7 @@ typedef enum VnxReason {
     VNX_REASON_BUFFER_FULL,
     VNX_REASON_URGENT,
     VNX_REASON_CLOSED,          /* both sides done */
+    VNX_REASON_WEIGHT,          /* its weight is 0: no share of the buffers */
     VNX_REASON__MAX
 } VnxReason;
 
@@ -91,48 +92,88 @@ typedef struct VnxOffload {
     bool tso6;
 } VnxOffload;
 
-typedef struct VnxVtcpConfig {
+/*
+ * What applies to one flow (P1).  vTCP never changes what a host does; it changes what
+ * vTCP does in its place.  Both halves of a flow share one configuration.
+ */
+typedef struct VnxFlowConfig {
     VnxMode mode;
-    uint64_t buffer_size;       /* cap on real buffer bytes of all flows */
-    uint32_t flow_buffer_size;  /* ... of each half of a flow */
-    uint32_t max_flows;
-    uint32_t dupack_threshold;  /* 2 .. 255 */
-    uint32_t initial_window;    /* of the congestion window, in segments, 1 .. 1000 */
+    uint32_t flow_buffer_size;  /* cap on the real buffer bytes of each half */
+    uint32_t weight;            /* share of the buffers when they are short, relative to
+                                 * other flows; 0: none, the flow passes end to end */
+    uint32_t max_window;        /* no larger window is advertised, but for one segment;
+                                 * 0: as much as there is room */
+    uint32_t dupack_threshold;
+    uint32_t initial_window;    /* of the congestion window, in segments */
+    uint32_t slow_start_threshold; /* the first one, in bytes; 0: none */
+    uint32_t additive_increase; /* of congestion avoidance, in percent of the algorithm's */
+    uint32_t decrease_factor;   /* percent of the window that a loss leaves; 0: the
+                                 * algorithm's own */
     uint32_t min_rto_ms;
     uint32_t max_rto_ms;
+    char congestion_control[16];        /* toward the network, by name */
+    char guest_congestion_control[16];  /* toward the guest */
+} VnxFlowConfig;
+
+typedef struct VnxVtcpConfig {
+    uint64_t buffer_size;       /* cap on real buffer bytes of all flows */
+    uint32_t max_flows;
     uint32_t retry_limit_ms;    /* no sign of life from a receiver for so long: reset */
-    char congestion_control[16]; /* toward the network, by name: "reno" */
+    VnxFlowConfig flow;         /* of flows for which nobody wants something else */
 } VnxVtcpConfig;
 
 #define VNX_BUFFER_SIZE_MIN        (256 * 1024ull)
 #define VNX_BUFFER_SIZE_MAX        (1ull << 40)
 #define VNX_BUFFER_SIZE_DEFAULT    (64ull << 20)
+#define VNX_MAX_FLOWS_MAX          (1u << 24)
+#define VNX_MAX_FLOWS_DEFAULT      65536u
+#define VNX_RETRY_LIMIT_MIN_MS     1000u
+#define VNX_RETRY_LIMIT_MAX_MS     86400000u
+#define VNX_RETRY_LIMIT_DEFAULT_MS 120000u          /* RFC 1122 4.2.3.5: at least 100 s */
+
 #define VNX_FLOW_BUFFER_SIZE_MIN   (64 * 1024u)
 #define VNX_FLOW_BUFFER_SIZE_MAX   (512u << 20)     /* half of RFC 7323's window limit */
 #define VNX_FLOW_BUFFER_SIZE_DEFAULT (4u << 20)
-#define VNX_MAX_FLOWS_MAX          (1u << 24)
-#define VNX_MAX_FLOWS_DEFAULT      65536u
+#define VNX_WEIGHT_MAX             10000u
+#define VNX_WEIGHT_DEFAULT         100u
+#define VNX_MAX_WINDOW_MAX         (1u << 30)       /* RFC 7323 2.3 */
 #define VNX_DUPACK_THRESHOLD_MIN   2u
 #define VNX_DUPACK_THRESHOLD_MAX   255u
 #define VNX_DUPACK_THRESHOLD_DEFAULT 3u             /* RFC 5681 3.2 */
 #define VNX_INITIAL_WINDOW_MIN     1u
 #define VNX_INITIAL_WINDOW_MAX     1000u
 #define VNX_INITIAL_WINDOW_DEFAULT 10u              /* RFC 6928 */
+#define VNX_SLOW_START_THRESHOLD_MAX (1u << 30)     /* no window is larger */
+#define VNX_ADDITIVE_INCREASE_MIN  1u
+#define VNX_ADDITIVE_INCREASE_MAX  10000u
+#define VNX_ADDITIVE_INCREASE_DEFAULT 100u
+#define VNX_DECREASE_FACTOR_MAX    99u
 #define VNX_RTO_MIN_MS             1u
 #define VNX_RTO_MAX_MS             600000u
 #define VNX_MIN_RTO_DEFAULT_MS     200u
 #define VNX_MAX_RTO_DEFAULT_MS     60000u           /* RFC 6298 2.5 */
-#define VNX_RETRY_LIMIT_MIN_MS     1000u
-#define VNX_RETRY_LIMIT_MAX_MS     86400000u
-#define VNX_RETRY_LIMIT_DEFAULT_MS 120000u          /* RFC 1122 4.2.3.5: at least 100 s */
 
-/* Fills in the defaults above, mode accelerate, "reno". */
+/* Fill in the defaults above, mode accelerate, "reno" and, toward the guest, "none". */
 void vnx_vtcp_config_init(VnxVtcpConfig *cfg);
+void vnx_flow_config_init(VnxFlowConfig *cfg);
 /*
- * Returns false and sets @err when a member is out of its range; the message names
+ * Return false and set @err when a member is out of its range; the message names
  * the member as the options spell it (flow-buffer-size ...), the value and the range.
  */
 bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err);
+bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err);
+
+/*
+ * A configuration in use: checked, never changed, counted, shared by the flows that have it.
+ * Whoever keeps a pointer to it holds a reference; the engine takes its own.
+ */
+typedef struct VnxFlowProfile VnxFlowProfile;
+/* NULL, and @err set, as _check(). */
+VnxFlowProfile *vnx_flow_profile_new(const VnxFlowConfig *cfg, GError **err);
+VnxFlowProfile *vnx_flow_profile_ref(VnxFlowProfile *p);
+void vnx_flow_profile_unref(VnxFlowProfile *p);
+const VnxFlowConfig *vnx_flow_profile_config(const VnxFlowProfile *p);
+
 #define VNX_VTCP_ERROR (vnx_vtcp_error_quark())
 GQuark vnx_vtcp_error_quark(void);
 typedef enum {
@@ -241,6 +282,13 @@ typedef struct VnxVtcpEvent {
     uint32_t len;
 } VnxVtcpEvent;
 
+/* What a flow may be classified by. */
+typedef struct VnxFlowOpening {
+    const VnxFlowKey *key;
+    VnxDir opener;                  /* the side that sent the SYN */
+    uint8_t dscp;                   /* of its newest frame */
+} VnxFlowOpening;
+
 typedef struct VnxVtcpOps {
     /*
      * Send a frame that vTCP built (virtio-net header of the length that
@@ -265,6 +313,12 @@ typedef struct VnxVtcpOps {
     bool (*receiver_stalled)(void *opaque, VnxDir dir, unsigned queue);
     /* Optional. */
     void (*event)(void *opaque, const VnxVtcpEvent *ev);
+    /*
+     * Optional.  The profile of a flow, borrowed; NULL: the instance's own.  Asked when
+     * a flow begins or was loaded, and of all in vnx_vtcp_reclassify(); not of flows that
+     * vnx_vtcp_set_flow_profile() was called for.
+     */
+    VnxFlowProfile *(*classify)(void *opaque, const VnxFlowOpening *opening);
 } VnxVtcpOps;
 
 /*
@@ -277,9 +331,22 @@ VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opa
 /* Frees all flows, delivered or not: see vnx_vtcp_drained(). */
 void vnx_vtcp_free(VnxVtcp *v);
 
-/* Apply a configuration to new and live flows.  False and @err as _check(). */
+/*
+ * Apply a configuration to new and live flows, at once.  Nothing that was acknowledged or
+ * promised is taken back: lower limits let edges stand still until they are met.  Another
+ * congestion control goes on from the window that there is.
+ * False and @err as _check().
+ */
 bool vnx_vtcp_set_config(VnxVtcp *v, const VnxVtcpConfig *cfg, int64_t now_ns, GError **err);
 const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v);
+/*
+ * The same for one flow, whatever the others have; NULL: as it is classified, again.
+ * False: there is no such flow.
+ */
+bool vnx_vtcp_set_flow_profile(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile,
+                               int64_t now_ns);
+/* What classify says has changed: ask it again for every flow. */
+void vnx_vtcp_reclassify(VnxVtcp *v, int64_t now_ns);
 
 /* How frames toward @dir may look from now on. */
 void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload);

@@ -98,23 +98,34 @@ static VnxVtcpConfig config(Input *in, const VnxVtcpConfig *base)
     uint32_t b = u8(in);
     const VnxCcOps *cc = vnx_cc_get(b % 8);
 
-    g_strlcpy(cfg.congestion_control, cc ? cc->name : "reno",
-              sizeof(cfg.congestion_control));
-    cfg.mode = b % 8 < 6 ? VNX_MODE_ACCELERATE :
+    g_strlcpy(cfg.flow.congestion_control, cc ? cc->name : "reno",
+              sizeof(cfg.flow.congestion_control));
+    cfg.flow.mode = b % 8 < 6 ? VNX_MODE_ACCELERATE :
                b % 8 == 6 ? VNX_MODE_OBSERVE : VNX_MODE_OFF;
-    cfg.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN << b / 8 % 4;
+    cfg.flow.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN << b / 8 % 4;
     cfg.buffer_size = VNX_BUFFER_SIZE_MIN << b / 32 % 4;
     b = u8(in);
     cfg.max_flows = 1 + b % 8;
-    cfg.dupack_threshold = 2 + b / 8 % 4;
-    cfg.initial_window = 1 + b / 32 * 3;
+    cfg.flow.dupack_threshold = 2 + b / 8 % 4;
+    cfg.flow.initial_window = 1 + b / 32 * 3;
     b = u8(in);
-    cfg.min_rto_ms = 1 + b % 16 * 40;
-    cfg.max_rto_ms = 1000 + b / 16 % 4 * 20000;
+    cfg.flow.min_rto_ms = 1 + b % 16 * 40;
+    cfg.flow.max_rto_ms = 1000 + b / 16 % 4 * 20000;
     cfg.retry_limit_ms = 5000 + b / 64 * 40000;
+    if (b >= 240) {
+        b = u8(in);
+        cfg.flow.weight = b % 4 * 50;
+        cfg.flow.max_window = b / 4 % 4 * 3000;
+        cfg.flow.slow_start_threshold = b / 16 % 4 * 7000;
+        cfg.flow.additive_increase = 1 + b / 64 * 250;
+        cfg.flow.decrease_factor = b / 32 * 14;
+        cc = vnx_cc_get(b % 32);
+        g_strlcpy(cfg.flow.guest_congestion_control, cc ? cc->name : "none",
+                  sizeof(cfg.flow.guest_congestion_control));
+    }
     if (b == 255) {
-        cfg.dupack_threshold = u8(in);      /* may be out of range: to be refused */
-        cfg.min_rto_ms = u32(in);
+        cfg.flow.dupack_threshold = u8(in);      /* may be out of range: to be refused */
+        cfg.flow.min_rto_ms = u32(in);
     }
     return cfg;
 }

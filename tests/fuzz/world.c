@@ -101,7 +101,7 @@ void world_init(World *w, const VnxVtcpConfig *cfg, uint8_t vnet_len,
     w->trace = getenv("VNX_FUZZ_TRACE");
     w->vnet_len = vnet_len;
     w->buffer_size_max = cfg->buffer_size;
-    w->flow_buffer_max = cfg->flow_buffer_size;
+    w->flow_buffer_max = cfg->flow.flow_buffer_size;
     w->flows_max = cfg->max_flows;
     w->enabled = true;
     memcpy(w->seed, seed, sizeof(w->seed));
@@ -142,7 +142,7 @@ void world_set_config(World *w, const VnxVtcpConfig *cfg)
     if (good) {
         w->cfg = *cfg;
         w->buffer_size_max = MAX(w->buffer_size_max, cfg->buffer_size);
-        w->flow_buffer_max = MAX(w->flow_buffer_max, cfg->flow_buffer_size);
+        w->flow_buffer_max = MAX(w->flow_buffer_max, cfg->flow.flow_buffer_size);
         w->flows_max = MAX(w->flows_max, cfg->max_flows);
     }
     g_clear_error(&err);

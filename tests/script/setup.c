@@ -11,12 +11,18 @@
 static bool config_member(VnxVtcpConfig *cfg, const char *name, const char *value)
 {
     static const struct { const char *name; size_t off; } members[] = {
-        { "flow-buffer-size", G_STRUCT_OFFSET(VnxVtcpConfig, flow_buffer_size) },
+        { "flow-buffer-size", G_STRUCT_OFFSET(VnxVtcpConfig, flow.flow_buffer_size) },
+        { "weight", G_STRUCT_OFFSET(VnxVtcpConfig, flow.weight) },
+        { "max-window", G_STRUCT_OFFSET(VnxVtcpConfig, flow.max_window) },
+        { "slow-start-threshold",
+          G_STRUCT_OFFSET(VnxVtcpConfig, flow.slow_start_threshold) },
+        { "additive-increase", G_STRUCT_OFFSET(VnxVtcpConfig, flow.additive_increase) },
+        { "decrease-factor", G_STRUCT_OFFSET(VnxVtcpConfig, flow.decrease_factor) },
         { "max-flows", G_STRUCT_OFFSET(VnxVtcpConfig, max_flows) },
-        { "dupack-threshold", G_STRUCT_OFFSET(VnxVtcpConfig, dupack_threshold) },
-        { "initial-window", G_STRUCT_OFFSET(VnxVtcpConfig, initial_window) },
-        { "min-rto", G_STRUCT_OFFSET(VnxVtcpConfig, min_rto_ms) },
-        { "max-rto", G_STRUCT_OFFSET(VnxVtcpConfig, max_rto_ms) },
+        { "dupack-threshold", G_STRUCT_OFFSET(VnxVtcpConfig, flow.dupack_threshold) },
+        { "initial-window", G_STRUCT_OFFSET(VnxVtcpConfig, flow.initial_window) },
+        { "min-rto", G_STRUCT_OFFSET(VnxVtcpConfig, flow.min_rto_ms) },
+        { "max-rto", G_STRUCT_OFFSET(VnxVtcpConfig, flow.max_rto_ms) },
         { "retry-limit", G_STRUCT_OFFSET(VnxVtcpConfig, retry_limit_ms) },
     };
 
@@ -30,9 +36,13 @@ static bool config_member(VnxVtcpConfig *cfg, const char *name, const char *valu
     if (!strcmp(name, "buffer-size")) {
         cfg->buffer_size = g_ascii_strtoull(value, NULL, 0);
     } else if (!strcmp(name, "congestion-control")) {
-        g_strlcpy(cfg->congestion_control, value, sizeof(cfg->congestion_control));
+        g_strlcpy(cfg->flow.congestion_control, value,
+                  sizeof(cfg->flow.congestion_control));
+    } else if (!strcmp(name, "guest-congestion-control")) {
+        g_strlcpy(cfg->flow.guest_congestion_control, value,
+                  sizeof(cfg->flow.guest_congestion_control));
     } else if (!strcmp(name, "mode")) {
-        cfg->mode = !strcmp(value, "off") ? VNX_MODE_OFF
+        cfg->flow.mode = !strcmp(value, "off") ? VNX_MODE_OFF
                     : !strcmp(value, "observe") ? VNX_MODE_OBSERVE : VNX_MODE_ACCELERATE;
     } else {
         return false;
@@ -86,6 +96,45 @@ static void config_step(World *w, Words *ws, bool refused)
     w->failure = g_strdup_printf("refused with: %s", err->message);
     g_error_free(err);
     fail(w, NULL);
+}
+
+/* "flow-config NAME=V...": a profile for this connection; without words: the common one. */
+static void flow_config_step(World *w, Words *ws)
+{
+    VnxVtcpConfig cfg = w->cfg;
+    VnxFlowProfile *profile = NULL;
+    VnxVtcpFlowInfo info;
+    GError *err = NULL;
+    const char *t;
+    bool any = false;
+
+    while ((t = word(ws))) {
+        char **kv = g_strsplit(t, "=", 2);
+
+        if (!kv[1] || !config_member(&cfg, kv[0], kv[1])) {
+            fail(w, "script: no config member '%s'", t);
+        }
+        g_strfreev(kv);
+        any = true;
+    }
+    nothing_unclaimed(w);
+    if (any) {
+        profile = vnx_flow_profile_new(&cfg.flow, &err);
+        if (!profile) {
+            w->failure = g_strdup_printf("refused with: %s", err->message);
+            g_error_free(err);
+            fail(w, NULL);
+        }
+    }
+    if (!w->vtcp || !flow_info(w, &info)) {
+        fail(w, "there is no such flow");
+    }
+    w->in_call = true;
+    vnx_vtcp_set_flow_profile(w->vtcp, &info.key, profile, w->now_ns);
+    if (profile) {
+        vnx_flow_profile_unref(profile);
+    }
+    after_push(w);
 }
 
 static void offload_step(World *w, Words *ws)
@@ -218,6 +267,8 @@ bool step_setup(World *w, const char *verb, Words *ws)
         config_step(w, ws, false);
     } else if (!strcmp(verb, "refuses")) {
         config_step(w, ws, true);
+    } else if (!strcmp(verb, "flow-config")) {
+        flow_config_step(w, ws);
     } else if (!strcmp(verb, "vnet")) {
         vnet_step(w, ws);
     } else if (!strcmp(verb, "offload")) {

@@ -331,17 +331,17 @@ static VnxVtcpConfig config(const SimHost *h)
 
     vnx_vtcp_config_init(&cfg);
     cfg.buffer_size = sc->buffer_kb * 1024;
-    cfg.flow_buffer_size = sc->flow_buffer_kb * 1024;
+    cfg.flow.flow_buffer_size = sc->flow_buffer_kb * 1024;
     cfg.max_flows = sc->max_flows;
     while (vnx_cc_get(n_cc)) {
         n_cc++;
     }
-    g_strlcpy(cfg.congestion_control, vnx_cc_get((unsigned)sc->cc % n_cc)->name,
-              sizeof(cfg.congestion_control));
-    cfg.dupack_threshold = sc->dupack;
-    cfg.initial_window = sc->initial_window;
-    cfg.min_rto_ms = sc->min_rto_ms;
-    cfg.max_rto_ms = MAX(sc->max_rto_ms, sc->min_rto_ms);
+    g_strlcpy(cfg.flow.congestion_control, vnx_cc_get((unsigned)sc->cc % n_cc)->name,
+              sizeof(cfg.flow.congestion_control));
+    cfg.flow.dupack_threshold = sc->dupack;
+    cfg.flow.initial_window = sc->initial_window;
+    cfg.flow.min_rto_ms = sc->min_rto_ms;
+    cfg.flow.max_rto_ms = MAX(sc->max_rto_ms, sc->min_rto_ms);
     cfg.retry_limit_ms = sc->retry_s * 1000;
     return cfg;
 }
@@ -489,7 +489,7 @@ void sim_host_migrate(SimHost *h)
     h->skew = sim_int(&h->rng, -(host_now(h) - h->skew), 1000 * SIM_S);
     if (sim_chance(&h->rng, 0.3)) {
         cfg.buffer_size = VNX_BUFFER_SIZE_MIN;
-        cfg.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN;
+        cfg.flow.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN;
     }
     create(h, &cfg);
     if (!vnx_vtcp_load(h->vtcp, state->data, state->len, host_now(h), &err)) {
@@ -512,19 +512,19 @@ void sim_host_reconfigure(SimHost *h)
     GError *err = NULL;
     SimRng *r = &h->rng;
 
-    cfg.flow_buffer_size = 65536ll << sim_int(r, 0, 6);
+    cfg.flow.flow_buffer_size = 65536ll << sim_int(r, 0, 6);
     cfg.buffer_size = (256ll << sim_int(r, 0, 8)) * 1024;
-    cfg.dupack_threshold = sim_int(r, 2, 10);
-    cfg.initial_window = sim_int(r, 1, 50);
-    cfg.min_rto_ms = sim_int(r, 10, 500);
-    cfg.max_rto_ms = sim_int(r, 500, 10000);
-    cfg.mode = h->sim->sc.modes ? sim_int(r, VNX_MODE_ACCELERATE, VNX_MODE_OFF)
+    cfg.flow.dupack_threshold = sim_int(r, 2, 10);
+    cfg.flow.initial_window = sim_int(r, 1, 50);
+    cfg.flow.min_rto_ms = sim_int(r, 10, 500);
+    cfg.flow.max_rto_ms = sim_int(r, 500, 10000);
+    cfg.flow.mode = h->sim->sc.modes ? sim_int(r, VNX_MODE_ACCELERATE, VNX_MODE_OFF)
                                 : VNX_MODE_ACCELERATE;
     if (!h->vtcp) {
         return;
     }
     sim_note(h->sim, "vTCP is configured: mode %d, flow buffer %u, buffer %" PRIu64,
-             cfg.mode, cfg.flow_buffer_size, cfg.buffer_size);
+             cfg.flow.mode, cfg.flow.flow_buffer_size, cfg.buffer_size);
     if (!vnx_vtcp_set_config(h->vtcp, &cfg, host_now(h), &err)) {
         sim_fail(h->sim, "configuration refused: %s", err->message);
         g_error_free(err);

@@ -23,7 +23,10 @@ static inline void cc_begin(VnxCc *cc, const char *name, uint32_t initial_segmen
     const VnxCcOps *ops = vnx_cc_find(name);
 
     g_assert_nonnull(ops);
-    vnx_cc_start(cc, ops, MSS, initial_segments * MSS, 0);
+    vnx_cc_start(cc, ops, MSS, &(VnxCcParams) {
+        .initial_window = initial_segments,
+        .increase_percent = 100,
+    }, 0);
 }
 
 static inline void cc_ack(VnxCc *cc, uint32_t acked, uint32_t in_flight, int64_t now_ns,

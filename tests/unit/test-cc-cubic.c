@@ -333,7 +333,10 @@ static void test_ceiling(void)
         VnxCc cc;
         int64_t now = 0;
 
-        vnx_cc_start(&cc, vnx_cc_find("cubic"), sizes[i], 10 * sizes[i], 0);
+        vnx_cc_start(&cc, vnx_cc_find("cubic"), sizes[i], &(VnxCcParams) {
+            .initial_window = 10,
+            .increase_percent = 100,
+        }, 0);
         cc.cwnd = 1u << 30;
         cc.ops->on_loss(&cc, VNX_CC_LOSS_FAST, cc.cwnd, now);
         for (unsigned k = 0; k < 4000; k++) {

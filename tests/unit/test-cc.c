@@ -22,7 +22,10 @@ static void start(VnxCc *cc, const char *name, uint32_t initial_segments)
     const VnxCcOps *ops = vnx_cc_find(name);
 
     g_assert_nonnull(ops);
-    vnx_cc_start(cc, ops, MSS, initial_segments * MSS, 0);
+    vnx_cc_start(cc, ops, MSS, &(VnxCcParams) {
+        .initial_window = initial_segments,
+        .increase_percent = 100,
+    }, 0);
 }
 
 static void ack(VnxCc *cc, uint32_t bytes, int64_t now_ns)
@@ -110,7 +113,11 @@ static void random_calls(const VnxCcOps *ops, guint32 seed)
     int64_t now = 0;
 
     memset(&cc, 0xa5, sizeof(cc));          /* start() must not depend on what was there */
-    vnx_cc_start(&cc, ops, MSS, g_rand_int_range(rand, 1, 100) * MSS, now);
+    vnx_cc_start(&cc, ops, MSS, &(VnxCcParams) {
+        .initial_window = g_rand_int_range(rand, 1, 100),
+        .increase_percent = g_rand_int_range(rand, 1, 10001),
+        .decrease_percent = g_rand_int_range(rand, 0, 100),
+    }, now);
     g_assert_true(cc.ops == ops);
     for (unsigned i = 0; i < 3000; i++) {
         uint32_t in_flight = g_rand_int_range(rand, 0, MIN(cc.cwnd, 1u << 30) + 1);
