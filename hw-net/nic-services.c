@@ -32,6 +32,7 @@ VnxNicOffloads vnx_nic_guest_offloads(NetClientState *nic)
         .csum = on & (1ULL << VIRTIO_NET_F_GUEST_CSUM),
         .tso4 = on & (1ULL << VIRTIO_NET_F_GUEST_TSO4),
         .tso6 = on & (1ULL << VIRTIO_NET_F_GUEST_TSO6),
+        .ecn = on & (1ULL << VIRTIO_NET_F_GUEST_ECN),
     };
 }
 

@@ -20,6 +20,7 @@ typedef struct VnxNicOffloads {
     bool csum;                  /* the driver completes partial checksums */
     bool tso4;                  /* it takes TCP GSO frames */
     bool tso6;
+    bool ecn;                   /* ... also with CWR in the first segment */
 } VnxNicOffloads;
 
 /*

@@ -219,7 +219,7 @@ static void vtcp_tell_offload(FilterVtcp *s, VnxDir dir, VnxOffload o)
     VnxOffload *told = &s->offload[dir];
 
     if (o.vnet_len != told->vnet_len || o.csum != told->csum ||
-        o.tso4 != told->tso4 || o.tso6 != told->tso6) {
+        o.tso4 != told->tso4 || o.tso6 != told->tso6 || o.ecn != told->ecn) {
         *told = o;
         vnx_vtcp_set_offload(s->vtcp, dir, told);
         trace_vnx_vtcp_offload(s->id, dir, o.vnet_len, o.csum, o.tso4, o.tso6);
@@ -254,12 +254,14 @@ static void vtcp_sync(FilterVtcp *s, int64_t now)
         .csum = vnet_len && nic.csum,
         .tso4 = vnet_len && nic.csum && nic.tso4,
         .tso6 = vnet_len && nic.csum && nic.tso6,
+        .ecn = vnet_len && nic.csum && nic.ecn,
     });
     vtcp_tell_offload(s, VNX_TO_NET, (VnxOffload) {
         .vnet_len = vnet_len,
         .csum = vnet_len,
         .tso4 = vnet_len,
         .tso6 = vnet_len,
+        .ecn = vnet_len,
     });
     if (paused != s->paused) {
         s->paused = paused;
@@ -782,6 +784,20 @@ static void vtcp_set_guest_congestion_control(Object *obj, const char *value,
     vtcp_change_config(s, &config, errp);
 }
 
+static bool vtcp_get_ecn(Object *obj, Error **errp)
+{
+    return FILTER_VTCP(obj)->config.flow.ecn;
+}
+
+static void vtcp_set_ecn(Object *obj, bool value, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    VnxVtcpConfig config = s->config;
+
+    config.flow.ecn = value;
+    vtcp_change_config(s, &config, errp);
+}
+
 QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_ACCELERATE != (int)VNX_MODE_ACCELERATE);
 QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_OBSERVE != (int)VNX_MODE_OBSERVE);
 QEMU_BUILD_BUG_ON((int)VNX_VTCP_MODE_OFF != (int)VNX_MODE_OFF);
@@ -934,6 +950,9 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
                                   vtcp_set_guest_congestion_control);
     object_class_property_set_description(oc, "guest-congestion-control",
                                           "algorithm toward the guest");
+    object_class_property_add_bool(oc, "ecn", vtcp_get_ecn, vtcp_set_ecn);
+    object_class_property_set_description(oc, "ecn",
+                                          "accelerate connections that negotiate ECN");
     object_class_property_add_enum(oc, "mode", "VnxVtcpMode", &VnxVtcpMode_lookup,
                                    vtcp_get_mode, vtcp_set_mode);
     object_class_property_set_description(oc, "mode", "what to do with TCP flows");

@@ -111,6 +111,7 @@ static void build_ip(const VnxHeaders *h, const VnxBuild *b, uint8_t *ip)
     uint32_t total_len = header_len + tcp_header_len(b) + b->payload_len;
     uint16_t csum;
 
+    ip[1] |= h->ip_version == 4 ? b->ecn : b->ecn << 4;
     if (h->ip_version == 4) {
         store_be16(ip + 2, total_len > 0xffff ? 0 : total_len);
         store_be16(ip + 4, b->ip_id);

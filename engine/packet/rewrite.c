@@ -59,6 +59,20 @@ void vnx_packet_set_window(VnxPacket *p, uint16_t window)
     p->window = window;
 }
 
+void vnx_packet_set_flags(VnxPacket *p, uint16_t flags)
+{
+    unsigned off = p->l4_off + TCP_OFFSET_FLAGS;
+    uint8_t b[2];
+
+    store_be16(b, (load_be16(p->head + off) & ~0x1ff) | flags);
+    replace(p, off, b, sizeof(b));
+    if (!(flags & VNX_TCP_CWR) && p->vnet.gso_type & VNX_VNET_GSO_ECN) {
+        p->vnet.gso_type &= ~VNX_VNET_GSO_ECN;
+        p->head[1] = p->vnet.gso_type;
+    }
+    p->flags = flags;
+}
+
 void vnx_packet_set_ts(VnxPacket *p, uint32_t tsval, uint32_t tsecr)
 {
     uint8_t b[8];

@@ -30,6 +30,7 @@ void vnx_flow_config_init(VnxFlowConfig *cfg)
     cfg->additive_increase = VNX_ADDITIVE_INCREASE_DEFAULT;
     cfg->min_rto_ms = VNX_MIN_RTO_DEFAULT_MS;
     cfg->max_rto_ms = VNX_MAX_RTO_DEFAULT_MS;
+    cfg->ecn = true;
     strcpy(cfg->congestion_control, "reno");
     strcpy(cfg->guest_congestion_control, "none");
 }

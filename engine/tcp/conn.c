@@ -268,6 +268,7 @@ bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *p)
     c->n_synack = 0;
     c->opener = !dir;
     c->syn_flags = p->flags;
+    c->ecn = c->ecn_varied = false;
     c->syn_window = p->window;
     c->syn_wscale = p->wscale;
     end->iss = p->seq;
@@ -310,12 +311,14 @@ static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
     if (!c->n_synack || c->synack[0].iss != p->seq) {
         c->synack[1] = c->synack[0];
         c->n_synack = MIN(c->n_synack + 1, 2);
+        c->synack[0].flags = p->flags;
     }
+    c->ecn_varied |= ecn_varies(c->synack[0].flags, p->flags);
     c->synack[0].iss = p->seq;
     c->synack[0].window = p->window;
     c->synack[0].options = p->options;
     c->synack[0].mss = syn_mss(p);
-    c->synack[0].flags = p->flags;
+    c->synack[0].flags |= p->flags;
     c->synack[0].wscale = p->wscale;
     c->synack[0].tsval = p->tsval;
     c->synack[0].tsecr = p->tsecr;
@@ -340,9 +343,9 @@ static void conn_establish(VnxConn *c, unsigned i)
         b->wscale = c->synack[i].wscale;
     }
     a->ts = b->ts = both & VNX_OPT_TIMESTAMP;
-    if ((c->syn_flags & (VNX_TCP_ECE | VNX_TCP_CWR)) == (VNX_TCP_ECE | VNX_TCP_CWR) &&
-        (c->synack[i].flags & (VNX_TCP_ECE | VNX_TCP_CWR)) == VNX_TCP_ECE) {
-        conn_untrack(c, VNX_REASON_ECN);        /* RFC 3168 6.1.1 */
+    if (!ecn_negotiated(c->syn_flags, c->synack[i].flags, c->ecn_varied, &c->ecn) ||
+        (c->ecn && !c->profile->cfg.ecn)) {
+        conn_untrack(c, VNX_REASON_ECN);
         return;
     }
     a->ip_id = c->v->next_ip_id;
@@ -385,9 +388,14 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
     }
     if (kind == VNX_TCP_SYN) {
         if (from == c->opener) {
+            uint16_t before = p->seq == c->end[from].iss ? c->syn_flags : p->flags;
+            bool varied = c->ecn_varied || ecn_varies(before, p->flags);
+
             if (p->seq != c->end[from].iss || c->state == VNX_FLOW_SYN_SENT) {
                 conn_start(c, dir, p);
             }
+            c->syn_flags |= before;
+            c->ecn_varied = varied;
         } else {                /* simultaneous open: the ends can do that alone */
             conn_untrack(c, VNX_REASON_OPTIONS);
         }

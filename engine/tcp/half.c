@@ -80,6 +80,7 @@ static void half_start_buffer(VnxHalf *h, uint32_t seq)
     h->nxt = seq;
     h->max = seq;
     h->demand_mark = seq;
+    ecn_start(h);
 }
 
 /* What the configuration and the instance allow this half, now. */

@@ -71,6 +71,7 @@ static void learn_end(VnxConn *c, VnxDir dir, const VnxPacket *p)
     VnxHalf *d = &c->half[dir];
 
     vnx_headers_learn(&from->headers, p);
+    from->ece = c->ecn && p->flags & VNX_TCP_ECE;
     if (p->options & VNX_OPT_TIMESTAMP) {
         if (d->ts_outdated) {
             from->tsval = d->ts_recent = p->tsval;
@@ -106,6 +107,7 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
         half_leave(r, VNX_REASON_NOT_SEEN);
         half_leave(&c->half[!r->dir], VNX_REASON_NOT_SEEN);
     }
+    ecn_ack(r, p);
     if (seq_gt(p->ack, r->una) || seq_lt(r->wl1, p->seq) ||
         (r->wl1 == p->seq && seq_le(r->wl2, p->ack))) {
         r->r_edge = p->ack + window;
@@ -250,6 +252,7 @@ static VnxVerdict input_joining(VnxConn *c, VnxHalf *d, VnxPacket *p)
 
 static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
 {
+    ecn_data(d, p);
     switch (d->state) {
     case VNX_HALF_ACCELERATING:
         if (p->flags & VNX_TCP_URG) {

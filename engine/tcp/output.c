@@ -3,7 +3,7 @@
  *
  * Each frame of direction d carries data of half[d] and acknowledges half[!d]:
  * whatever leaves, first or repeated, data or not, has the current ACK number,
- * window and TSecr of half[!d], the newest TSval of the end it speaks for, and that
+ * window, TSecr and ECE of half[!d], the newest TSval of the end it speaks for, and that
  * end's newest L2/L3 headers (rule 5).
  *
  * Payload leaves straight from the segment buffer; nothing is copied here.  When
@@ -33,6 +33,7 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
     b->vnet_len = offload->vnet_len;
     b->csum_partial = offload->csum && offload->vnet_len;
     b->ip_id = from->ip_id++;
+    b->flags |= ecn_flags(c, dir, (b->flags & VNX_TCP_RST) | (from->ece ? VNX_TCP_ECE : 0));
 }
 
 /* True if the frame went out: S of the half that it acknowledges knows ACK and window. */
@@ -94,13 +95,13 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
     struct iovec iov[VNX_EMIT_IOV];
     VnxBuild b = { .seq = seq, .flags = VNX_TCP_ACK };
     uint32_t got = 0, end;
-    bool fin;
+    bool fin, cwr = h->cwr_due && !retransmit && seq_ge(seq, h->max);
 
     if (conn_lane(c, h->dir)->busy) {
         conn_queue(c, h->dir);
         return false;
     }
-    len = MIN(len, frame_max(h));
+    len = MIN(len, cwr && !v->offload[h->dir].ecn ? h->smss : frame_max(h));
     if (len) {
         b.payload_cnt = vnx_segbuf_iov(&h->buf, seq - h->buf_seq, len, iov, VNX_EMIT_IOV,
                                        &got);
@@ -116,6 +117,10 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
                                       seq_le(h->psh_seq, end)))) {
         b.flags |= VNX_TCP_PSH;
     }
+    if (got && c->ecn && !retransmit && seq_ge(seq, h->max)) {
+        b.ecn = VNX_ECN_ECT0;
+        b.flags |= cwr ? VNX_TCP_CWR : 0;
+    }
     build_init(c, h->dir, &b);
     if (got > h->smss) {
         b.gso_size = h->smss;
@@ -124,6 +129,9 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
     if (!build_emit(c, h->dir, &b)) {
         conn_queue(c, h->dir);
         return false;
+    }
+    if (b.flags & VNX_TCP_CWR) {
+        h->cwr_due = false;
     }
     end += fin;
     if (retransmit || seq_lt(seq, h->max)) {
@@ -285,7 +293,7 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
     struct iovec iov[64], *out = iov;
     bool changed = false;
     uint32_t ack = half_ack(acks);
-    uint16_t window;
+    uint16_t window, flags = ecn_flags(c, dir, p->flags);
     unsigned n;
 
     v->stats.payload_passed += p->payload_len;
@@ -302,6 +310,10 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
             vnx_packet_set_window(p, window);
             changed = true;
         }
+    }
+    if (p->flags != flags) {
+        vnx_packet_set_flags(p, flags);
+        changed = true;
     }
     half_told(acks, p->ack, p->window);
     if (data->state == VNX_HALF_ACCELERATING || data->state == VNX_HALF_DRAINING) {

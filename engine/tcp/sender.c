@@ -185,15 +185,18 @@ void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
             h->rto_recovery = false;
         }
         h->cc.mss = h->smss;
-        h->cc.ops->on_ack(&h->cc, &(VnxCcAck) {
-            .now_ns = v->now,
-            .acked = n,
-            .in_flight = in_flight,
-            .rtt_ns = rtt_ns,
-            .srtt_ns = h->rtt.srtt_ns,
-            .min_rtt_ns = h->rtt.min_ns,
-            .cwnd_limited = h->cwnd_limited,
-        });
+        if (!h->marked || h->cc.ops->counts_marks) {
+            h->cc.ops->on_ack(&h->cc, &(VnxCcAck) {
+                .now_ns = v->now,
+                .acked = n,
+                .marked = h->marked ? n : 0,
+                .in_flight = in_flight,
+                .rtt_ns = rtt_ns,
+                .srtt_ns = h->rtt.srtt_ns,
+                .min_rtt_ns = h->rtt.min_ns,
+                .cwnd_limited = h->cwnd_limited,
+            });
+        }
     }
     if (was_recovering && !h->recovery && !h->rto_recovery && h->cc.ops->on_recovered) {
         h->cc.ops->on_recovered(&h->cc, v->now);
@@ -217,6 +220,7 @@ void half_dupack(VnxHalf *h)
     }
     h->cc.mss = h->smss;
     h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_FAST, seq_ahead(h->max, h->una), v->now);
+    ecn_reduced(h);
     h->recovery = true;
     h->recover = h->max;
     h->inflate = h->cc.cwnd == VNX_CC_UNLIMITED ? 0 : h->dupacks * h->smss;
@@ -266,6 +270,7 @@ void half_timeout(VnxHalf *h)
     } else {
         h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
     }
+    ecn_reduced(h);
     h->recovery = false;
     h->rto_recovery = true;
     h->recover = h->max;

@@ -148,6 +148,7 @@ static void xfer_end(Xfer *x, VnxEnd *e, const VnxFlowKey *key, VnxDir dir)
     XFER(x, e->wscale);
     XFER(x, e->options);
     xfer_bool(x, &e->ts);
+    xfer_bool(x, &e->ece);
     XFER(x, e->ip_id);
     XFER(x, e->tsval);
     XFER(x, e->tsecr);
@@ -249,6 +250,8 @@ static void xfer_half(Xfer *x, VnxHalf *h)
     XFER(x, h->fin_seq);
     xfer_bool(x, &h->fin_seen);
     xfer_bool(x, &h->ack_due);
+    xfer_bool(x, &h->ece);
+    xfer_bool(x, &h->cwr_due);
     xfer_bool(x, &h->probe_passed);
     XFER(x, h->buf_seq);
     XFER(x, h->una);
@@ -297,6 +300,7 @@ static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
     c->state = xfer_enum(x, c->state, VNX_FLOW_STATE__MAX);
     c->opener = xfer_enum(x, c->opener, 2);
     xfer_bool(x, &c->given_up);
+    xfer_bool(x, &c->ecn);
     XFER(x, c->queue);
     c->queue = c->queue < c->v->n_queues ? c->queue : 0;
     XFER(x, *age_ns);
@@ -359,6 +363,7 @@ static void half_resume(VnxHalf *h)
 
     h->smss = half_mss(h);
     h->recover = h->una;
+    h->cwr_seq = h->cwr_due ? h->max : h->una - 1;
     if (!ordered(h->una, h->adv_edge)) {
         h->adv_edge = h->una;
     }

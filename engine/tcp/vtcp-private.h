@@ -88,6 +88,7 @@ typedef struct VnxEnd {
     uint8_t wscale;             /* 0 unless both ends scale */
     uint16_t options;           /* VNX_OPT_* of its SYN */
     bool ts;                    /* timestamps are in use (both ends) */
+    bool ece;                   /* its newest segment had ECE */
     uint16_t ip_id;
     uint32_t tsval;             /* newest TSval that it sent */
     uint32_t tsecr;             /* TSecr with its newest ACK */
@@ -111,6 +112,7 @@ struct VnxHalf {
     uint32_t fin_seq;
     bool fin_seen;              /* S's FIN is at fin_seq */
     bool ack_due;               /* S is to get an ACK in the next run */
+    bool ece;                   /* S's data was marked: ACKs to S say so (ecn.c) */
     bool probe_passed;          /* S asked R something end to end: let the answer pass */
     uint32_t demand;            /* window that S has shown to use */
     uint32_t demand_mark;
@@ -137,6 +139,9 @@ struct VnxHalf {
     bool rto_recovery;          /* repeating after a timeout, up to recover */
     uint32_t inflate;           /* RFC 6582's artificial inflation of cwnd */
     bool cwnd_limited;
+    bool cwr_due;               /* the next new segment tells R that cwnd was lowered */
+    uint32_t cwr_seq;           /* R's ECE up to here has been answered */
+    bool marked;                /* the ACK in hand has ECE, and vTCP is its sender */
     bool persisting;            /* the timer is the persist timer */
     unsigned backoff;
     VnxTimer timer;
@@ -172,6 +177,8 @@ struct VnxConn {
     bool rst_due[2];            /* an RST is to go in this direction; state RESET */
     bool own_profile;           /* its profile is not by classification */
     bool given_up;              /* vTCP reset both ends; what they still say gets an RST */
+    bool ecn;                   /* negotiated */
+    bool ecn_varied;            /* a repeated SYN or SYN-ACK had other ECN bits */
     int64_t created_ns;
     uint16_t syn_flags;
     unsigned n_synack;
@@ -316,6 +323,15 @@ bool half_window_update_due(VnxHalf *h);
 void half_reconsider(VnxHalf *h);
 uint32_t half_cap(const VnxHalf *h);
 void half_change_profile(VnxHalf *h, uint32_t old_cap);
+
+/* ecn.c: congestion marks on either side of vTCP */
+bool ecn_varies(uint16_t before, uint16_t again);
+bool ecn_negotiated(uint16_t syn, uint16_t synack, bool varied, bool *ecn);
+void ecn_start(VnxHalf *h);
+void ecn_data(VnxHalf *h, const VnxPacket *p);
+void ecn_ack(VnxHalf *h, const VnxPacket *p);
+void ecn_reduced(VnxHalf *h);
+uint16_t ecn_flags(const VnxConn *c, VnxDir dir, uint16_t flags);
 
 /* input.c */
 VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p);

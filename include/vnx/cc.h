@@ -45,6 +45,7 @@ typedef struct VnxCc {
 typedef struct VnxCcAck {
     int64_t now_ns;
     uint32_t acked;                     /* bytes it newly acknowledges */
+    uint32_t marked;                    /* those of them that ECN-Echo counts (counts_marks) */
     uint32_t in_flight;                 /* before this ACK */
     int64_t rtt_ns;                     /* of what it acknowledges last, 0: not known;
                                          * also many in a round trip */
@@ -56,12 +57,14 @@ typedef struct VnxCcAck {
 typedef enum VnxCcLoss {
     VNX_CC_LOSS_FAST,                   /* duplicate ACKs: fast recovery begins */
     VNX_CC_LOSS_RTO,                    /* retransmission timeout */
-    VNX_CC_LOSS_ECN,                    /* congestion experienced; not reported yet */
+    VNX_CC_LOSS_ECN,                    /* ECN-Echo (RFC 3168), once per window of data */
 } VnxCcLoss;
 
 struct VnxCcOps {
     const char *name;
     size_t state_size;                  /* at most VNX_CC_STATE_MAX; zeroed before init */
+    bool counts_marks;                  /* both ends tell marks exactly (RFC 8257); it also
+                                         * hears of ACKs with ECN-Echo, which others do not */
     /* Mandatory: a new connection; set cwnd and ssthresh. */
     void (*init)(VnxCc *cc, int64_t now_ns);
     /* Mandatory: grow cwnd. */

@@ -48,6 +48,12 @@
 #define VNX_TCP_CWR 0x80
 #define VNX_TCP_AE  0x100       /* the former NS bit, AccECN */
 
+/* ECN field of the IP header, RFC 3168 5 */
+#define VNX_ECN_NOT_ECT 0
+#define VNX_ECN_ECT1 1
+#define VNX_ECN_ECT0 2
+#define VNX_ECN_CE 3
+
 /* Headers longer than this (virtio-net header included) are not parsed. */
 #define VNX_HEAD_MAX 320
 /* The longest L2 + L3 header a template can hold. */
@@ -169,6 +175,12 @@ typedef struct VnxTooBig {
  */
 bool vnx_packet_too_big(const VnxPacket *p, VnxDir dir, VnxTooBig *too_big);
 
+/* The ECN field, VNX_ECN_*. */
+static inline uint8_t vnx_packet_ecn(const VnxPacket *p)
+{
+    return p->dscp_ecn & 3;
+}
+
 /* Sequence space that the segment takes: payload + SYN + FIN. */
 uint32_t vnx_packet_seq_len(const VnxPacket *p);
 
@@ -190,6 +202,8 @@ void vnx_packet_copy_payload(const VnxPacket *p, size_t off, size_t len, void *d
 void vnx_packet_set_seq(VnxPacket *p, uint32_t seq);
 void vnx_packet_set_ack(VnxPacket *p, uint32_t ack);
 void vnx_packet_set_window(VnxPacket *p, uint16_t window);
+/* VNX_TCP_*; CWR may only be taken away, and GSO_ECN of the virtio-net header with it. */
+void vnx_packet_set_flags(VnxPacket *p, uint16_t flags);
 /* Only with VNX_OPT_TIMESTAMP; no effect otherwise. */
 void vnx_packet_set_ts(VnxPacket *p, uint32_t tsval, uint32_t tsecr);
 /* Overwrites the SACK option, if there is one, with NOPs; clears n_sack, sack_off and
@@ -248,6 +262,7 @@ typedef struct VnxBuild {
     bool csum_partial;          /* leave the TCP checksum to the receiver (needs vnet_len) */
     uint16_t gso_size;          /* not 0: a GSO frame of this MSS (needs csum_partial) */
     uint16_t ip_id;             /* IPv4 identification */
+    uint8_t ecn;                /* VNX_ECN_* */
     const struct iovec *payload; /* summed unless csum_partial */
     unsigned payload_cnt;
     uint32_t payload_len;

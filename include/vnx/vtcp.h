@@ -59,7 +59,7 @@ typedef enum VnxReason {
     VNX_REASON_HANDSHAKE,       /* not established yet, or not seen whole */
     VNX_REASON_NOT_SEEN,        /* R acknowledged bytes that went by unseen */
     VNX_REASON_OPTIONS,         /* MD5, AO, MPTCP, AccECN, data on SYN ... */
-    VNX_REASON_ECN,             /* ECN negotiated */
+    VNX_REASON_ECN,             /* ECN negotiated and config ecn=off, or it cannot be told */
     VNX_REASON_MODE,            /* mode is not accelerate */
     VNX_REASON_STATUS,          /* filter switched off */
     VNX_REASON_OUT_OF_ORDER,
@@ -90,6 +90,7 @@ typedef struct VnxOffload {
     bool csum;                  /* the receiver completes partial checksums */
     bool tso4;                  /* it takes TCPv4 GSO frames (needs csum) */
     bool tso6;
+    bool ecn;                   /* ... also with CWR in the first segment (GSO_ECN) */
 } VnxOffload;
 
 /*
@@ -111,6 +112,7 @@ typedef struct VnxFlowConfig {
                                  * algorithm's own */
     uint32_t min_rto_ms;
     uint32_t max_rto_ms;
+    bool ecn;                   /* accelerate it if it negotiates ECN (else observe) */
     char congestion_control[16];        /* toward the network, by name */
     char guest_congestion_control[16];  /* toward the guest */
 } VnxFlowConfig;
@@ -211,6 +213,8 @@ typedef enum {
     X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs (RFC 5961)") \
     X(drains, "drains", "times a half left the fast path") \
     X(rejoins, "rejoins", "times a half returned to it") \
+    X(ce_segments, "ce-segments", "segments of ECN flows that arrived marked (CE)") \
+    X(ecn_responses, "ecn-responses", "congestion windows lowered for a receiver's ECN-Echo") \
     X(too_big, "too-big", "ICMP reports of a path MTU that made segments smaller") \
     X(payload_passed, "payload-passed-bytes", "payload forwarded by the end hosts' own means") \
     X(alloc_failures, "no-memory", "segments for which the total buffer cap had no room")

@@ -87,7 +87,7 @@ static uint8_t *put_ipv4(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
     uint8_t *ip = p;
     uint32_t total = hlen + l4_len;
 
-    p = put16(p, (0x40 | hlen / 4) << 8 | s->dscp << 2);
+    p = put16(p, (0x40 | hlen / 4) << 8 | s->dscp << 2 | s->ecn);
     p = put16(p, total > 0xffff ? 0 : total);
     p = put16(put16(p, 0x1234 + s->seq), s->frag ? 0x2000 : 0x4000);
     p = put16(put16(p, s->ttl << 8 | (s->udp ? 17 : 6)), 0);
@@ -108,7 +108,7 @@ static uint8_t *put_ipv6(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
     uint32_t len = l4_len + 8 * __builtin_popcount(bits);
     uint8_t *next;
 
-    p = put32(p, 6u << 28 | s->dscp << 22 | 0x54321);
+    p = put32(p, 6u << 28 | s->dscp << 22 | s->ecn << 20 | 0x54321);
     p = put16(p, len > 0xffff ? 0 : len);
     next = p++;
     *p++ = s->ttl;
@@ -193,7 +193,8 @@ static void put_vnet(World *w, uint8_t *p, const Seg *s, unsigned l4_off,
         put16le(p + 8, 16);
     }
     if (s->gso) {
-        p[1] = w->family == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6;
+        p[1] = (w->family == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6) |
+               (s->flags & VNX_TCP_CWR ? VNX_VNET_GSO_ECN : 0);
         put16le(p + 2, l4_off + tcp_len);
         put16le(p + 4, s->gso);
     }

@@ -45,6 +45,7 @@ static uint32_t window_bytes(const World *w, Side from, const VnxPacket *p)
 char *describe_frame(World *w, Side to, const uint8_t *frame, size_t size,
                      uint16_t vnet_len)
 {
+    static const char *const ecn[] = { "", " ect1", " ect", " ce" };
     static const char *const whats[] = { "TCP", "not TCP", "IP fragment", "truncated",
                                          "malformed", "too long" };
     const Host *from = &w->conn->host[!to], *dest = &w->conn->host[to];
@@ -93,6 +94,7 @@ char *describe_frame(World *w, Side to, const uint8_t *frame, size_t size,
     if (p->vnet.gso_size) {
         g_string_append_printf(g, " gso %u", p->vnet.gso_size);
     }
+    g_string_append(g, ecn[p->dscp_ecn & 3]);
     g_free(p);
     return g_string_free(g, FALSE);
 }
@@ -190,9 +192,6 @@ static const char *too_much(World *w, Side to, const VnxPacket *p, const Out *o)
     if (o->how != EMITTED) {
         return NULL;
     }
-    if (p->dscp_ecn & 3) {
-        return "ECN bits on a flow without ECN";
-    }
     if ((p->vnet.flags & VNX_VNET_F_NEEDS_CSUM) && !off->csum) {
         return "partial checksum toward a side without that offload";
     }
@@ -208,8 +207,15 @@ static const char *too_much(World *w, Side to, const VnxPacket *p, const Out *o)
     if (!(w->family == 4 ? off->tso4 : off->tso6)) {
         return "GSO toward a side without that offload";
     }
-    if (p->vnet.gso_type != (w->family == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6)) {
+    if ((p->vnet.gso_type & ~VNX_VNET_GSO_ECN) !=
+        (w->family == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6)) {
         return "GSO type";
+    }
+    if (!(p->vnet.gso_type & VNX_VNET_GSO_ECN) != !(p->flags & VNX_TCP_CWR)) {
+        return "GSO_ECN is for CWR, and CWR needs it";
+    }
+    if (p->flags & VNX_TCP_CWR && !off->ecn) {
+        return "GSO with CWR toward a side without that offload";
     }
     if (p->vnet.hdr_len != p->payload_off - p->vnet_len) {
         return "GSO header length";
@@ -436,6 +442,11 @@ static const char *broken(World *w, Side to, const VnxPacket *p, const Out *o)
     }
     if (after(ack, dest->sent_end)) {
         return "acknowledges what this side never sent";
+    }
+    if (o->how == EMITTED && (p->dscp_ecn & 3 || p->flags & VNX_TCP_CWR) &&
+        ((p->dscp_ecn & 3) != VNX_ECN_ECT0 || !p->payload_len ||
+         after(dest->got_end, seq))) {
+        return "ECT or CWR on what is not the first transmission of payload";
     }
     if (p->ts_off && ts_older(w, dest, p)) {
         return "TSval is older than the newest sent to this side";

@@ -117,15 +117,17 @@ void parse_offload(World *w, const char *s, VnxOffload *o)
 {
     char **v = g_strsplit(s, ",", -1);
 
-    o->csum = o->tso4 = o->tso6 = false;
+    o->csum = o->tso4 = o->tso6 = o->ecn = false;
     for (unsigned i = 0; v[i]; i++) {
         if (!strcmp(v[i], "csum")) {
             o->csum = true;
         } else if (!strcmp(v[i], "tso")) {
             o->tso4 = o->tso6 = true;
+        } else if (!strcmp(v[i], "ecn")) {
+            o->ecn = true;
         } else if (strcmp(v[i], "none")) {
             g_strfreev(v);
-            fail(w, "script: '%s': offloads are csum, tso, none", s);
+            fail(w, "script: '%s': offloads are csum, tso, ecn, none", s);
         }
     }
     g_strfreev(v);
@@ -265,6 +267,7 @@ static bool parse_wire_word(World *w, Words *ws, const char *t, Seg *s)
         { "udp", G_STRUCT_OFFSET(Seg, udp) },
         { "fragment", G_STRUCT_OFFSET(Seg, frag) },
     };
+    static const char *const ecn[] = { "not-ect", "ect1", "ect", "ce" };
     static const struct { const char *name; uint8_t bit; } exts[] = {
         { "hbh", EXT_HBH }, { "dstopt", EXT_DSTOPT }, { "routing", EXT_ROUTING },
     };
@@ -272,6 +275,12 @@ static bool parse_wire_word(World *w, Words *ws, const char *t, Seg *s)
     for (unsigned i = 0; i < G_N_ELEMENTS(bools); i++) {
         if (!strcmp(t, bools[i].name)) {
             *(bool *)((char *)s + bools[i].off) = true;
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(ecn); i++) {
+        if (!strcmp(t, ecn[i])) {
+            s->ecn = i;
             return true;
         }
     }

@@ -68,7 +68,7 @@ typedef struct Seg {
     uint32_t gso;
     unsigned cut, pad;          /* bytes off, or added to, the frame's end */
     uint16_t vlan[2];           /* outer, inner; VNX_VLAN_NONE */
-    uint8_t ttl, mac, dscp;
+    uint8_t ttl, mac, dscp, ecn;
     unsigned queue;             /* where it comes in, or goes out */
     uint8_t ext;                /* ExtHdr bits */
     bool ip_opt, udp, frag;

@@ -255,7 +255,7 @@ static void open_step(World *w, Words *ws)
     Side a = parse_side(w, need_word(w, ws, "the side that opens"));
     int64_t mss[2] = { 1460, 1460 }, ws_v[2] = { -1, -1 }, win[2] = { -1, -1 };
     int64_t isn[2] = { -1, -1 }, gap = 10000000;
-    bool sack = false, ts = false;
+    bool sack = false, ts = false, ecn = false;
     const char *t;
     Seg syn = w->base, syn_ack, ack;
 
@@ -274,8 +274,10 @@ static void open_step(World *w, Words *ws)
             sack = true;
         } else if (!strcmp(t, "ts")) {
             ts = true;
+        } else if (!strcmp(t, "ecn")) {
+            ecn = true;
         } else {
-            fail(w, "script: open knows mss= wscale= win= isn= gap= sack ts, not '%s'",
+            fail(w, "script: open knows mss= wscale= win= isn= gap= sack ts ecn, not '%s'",
                  t);
         }
     }
@@ -291,7 +293,7 @@ static void open_step(World *w, Words *ws)
     syn.sack_ok = sack;
     syn.ts = ts;
     syn_ack = ack = syn;
-    syn.flags = VNX_TCP_SYN;
+    syn.flags = VNX_TCP_SYN | (ecn ? VNX_TCP_ECE | VNX_TCP_CWR : 0);
     syn.win = (Want) { '=', MIN(win[a], 65535) };
     syn.mss = (Want) { '=', mss[a] };
     syn.wscale = (Want) { ws_v[a] >= 0 ? '=' : 0, ws_v[a] };
@@ -299,7 +301,7 @@ static void open_step(World *w, Words *ws)
     send_one(w, a, &syn, true);
     advance(w, w->now_ns + gap);
 
-    syn_ack.flags = VNX_TCP_SYN | VNX_TCP_ACK;
+    syn_ack.flags = VNX_TCP_SYN | VNX_TCP_ACK | (ecn ? VNX_TCP_ECE : 0);
     syn_ack.ack = (Want) { '=', 1 };
     syn_ack.win = (Want) { '=', MIN(win[!a], 65535) };
     syn_ack.mss = (Want) { '=', mss[!a] };
