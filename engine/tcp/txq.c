@@ -228,6 +228,9 @@ static void stamp(VnxTxq *q, VnxTx *tx, int64_t now_ns)
         .flight_ns = q->flight_ns,
         .delivered_ns = q->delivered_ns,
         .delivered = q->delivered,
+        .lost = q->lost_ever,
+        .in_flight = vnx_txq_pipe(q),
+        .app_limited = q->app_limited != 0,
     };
 }
 
@@ -242,6 +245,7 @@ void vnx_txq_sent(VnxTxq *q, VnxTxPool *pool, uint32_t begin, uint32_t end, int6
             stamp(q, tx, now_ns);
             tx->flags |= VNX_TX_AGAIN;
         }
+        tx->stamp.in_flight = vnx_txq_pipe(q);
         return;
     }
     if (q->n == VNX_TXQ_MAX) {
@@ -446,6 +450,7 @@ static void lose(VnxTxq *q, VnxTx *tx)
     }
     tx->flags |= VNX_TX_LOST;
     q->lost += length(tx);
+    q->lost_ever += length(tx);
 }
 
 void vnx_txq_lose(VnxTxq *q, VnxTx *tx)

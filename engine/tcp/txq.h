@@ -45,12 +45,15 @@ typedef enum VnxTxFlags {
     VNX_TX_AGAIN = 1 << 2,      /* sent more than once: no sample (Karn), no proof */
 } VnxTxFlags;
 
-/* Taken at each transmission (draft-cheng-iccrg-delivery-rate-estimation 3.2). */
+/* Taken at each transmission (draft-cheng-iccrg-delivery-rate-estimation 3.2): for rate.h. */
 typedef struct VnxTxStamp {
     int64_t sent_ns;
     int64_t flight_ns;          /* when the flight began that this belongs to */
     int64_t delivered_ns;       /* the queue's, at that time */
     uint64_t delivered;
+    uint32_t lost;              /* the queue's lost_ever, its low half */
+    uint32_t in_flight : 31;    /* under way then, this included */
+    uint32_t app_limited : 1;
 } VnxTxStamp;
 
 typedef struct VnxTx {
@@ -76,6 +79,9 @@ typedef struct VnxTxq {
     uint64_t delivered;         /* bytes, acknowledged or SACKED, ever */
     int64_t delivered_ns;       /* when it last grew */
     int64_t flight_ns;          /* when the newest delivered transmission left */
+    uint64_t app_limited;       /* until so much is delivered, samples say what the
+                                 * sender had, not what the path can; 0: they do not */
+    uint32_t lost_ever;         /* bytes that were taken to be lost; wraps */
 } VnxTxq;
 
 /*

@@ -41,21 +41,40 @@ typedef struct VnxCc {
     _Alignas(8) uint8_t state[VNX_CC_STATE_MAX];
 } VnxCc;
 
-/* An ACK of new data outside of recovery. */
+/*
+ * A delivery rate sample: what the path did between the transmission of what was delivered
+ * last and its acknowledgement (engine/tcp/rate.h).
+ */
+typedef struct VnxCcRate {
+    int64_t interval_ns;                /* 0: no sample */
+    uint64_t delivered;                 /* bytes, in the interval */
+    uint64_t total;                     /* bytes delivered, ever */
+    uint64_t prior;                     /* ... and when the sampled transmission left */
+    uint32_t in_flight;                 /* ... and what was under way then, with it */
+    uint32_t lost;                      /* bytes taken to be lost in the interval */
+    bool app_limited;                   /* there was no data to send for a part of it */
+} VnxCcRate;
+
+/* An ACK that tells something new. */
 typedef struct VnxCcAck {
     int64_t now_ns;
     uint32_t acked;                     /* bytes it newly acknowledges */
-    uint32_t marked;                    /* those of them that ECN-Echo counts (counts_marks) */
+    uint32_t delivered;                 /* ... or SACKs, without those SACKed before */
+    uint32_t lost;                      /* bytes that are taken to be lost since the last */
+    uint32_t marked;                    /* of acked: those that ECN-Echo counts
+                                         * (counts_marks) */
     uint32_t in_flight;                 /* before this ACK */
     int64_t rtt_ns;                     /* of what it acknowledges last, 0: not known;
                                          * also many in a round trip */
     int64_t srtt_ns;
     int64_t min_rtt_ns;
     bool cwnd_limited;                  /* the sender had more to send than cwnd let it */
+    bool recovery;                      /* before this ACK, and after it */
+    VnxCcRate rate;
 } VnxCcAck;
 
 typedef enum VnxCcLoss {
-    VNX_CC_LOSS_FAST,                   /* duplicate ACKs: fast recovery begins */
+    VNX_CC_LOSS_FAST,                   /* duplicate ACKs, SACK, RACK: recovery begins */
     VNX_CC_LOSS_RTO,                    /* retransmission timeout */
     VNX_CC_LOSS_ECN,                    /* ECN-Echo (RFC 3168), once per window of data */
 } VnxCcLoss;
@@ -65,18 +84,26 @@ struct VnxCcOps {
     size_t state_size;                  /* at most VNX_CC_STATE_MAX; zeroed before init */
     bool counts_marks;                  /* both ends tell marks exactly (RFC 8257); it also
                                          * hears of ACKs with ECN-Echo, which others do not */
+    /* cwnd is the algorithm's in fast recovery, too: the sender neither reduces it in
+     * proportion (PRR) nor inflates it, and on_ack() comes then as well. */
+    bool own_recovery;
     /* Mandatory: a new connection; set cwnd and ssthresh. */
     void (*init)(VnxCc *cc, int64_t now_ns);
-    /* Mandatory: grow cwnd. */
+    /* Optional: each ACK that delivers something or tells of a loss, in recovery or not,
+     * before on_ack(): for measuring. */
+    void (*on_sample)(VnxCc *cc, const VnxCcAck *ack);
+    /* Mandatory: an ACK of new data, outside of recovery: grow cwnd. */
     void (*on_ack)(VnxCc *cc, const VnxCcAck *ack);
     /* Mandatory: set ssthresh, and cwnd as it shall be after recovery has ended;
      * for RTO: as the sender shall restart. */
     void (*on_loss)(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t now_ns);
     /* Optional: recovery is over (cwnd set by the sender before). */
     void (*on_recovered)(VnxCc *cc, int64_t now_ns);
+    /* Optional: the last loss was none (the sender has set cwnd and ssthresh back). */
+    void (*on_undo)(VnxCc *cc, int64_t now_ns);
     /* Optional: nothing was sent for @idle_ns. */
     void (*on_idle)(VnxCc *cc, int64_t idle_ns, int64_t rto_ns);
-    /* Optional: bytes per second at which to send; 0: no pacing.  Not asked yet. */
+    /* Optional: bytes per second at which to send; 0: as fast as cwnd allows. */
     uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
 };
 
