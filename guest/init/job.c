@@ -11,6 +11,7 @@
 #include "sha256.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
@@ -49,7 +50,7 @@ typedef struct Conn {
 
 struct Job {
     char *name;
-    bool listens, sends, receives, hashes, holds;
+    bool listens, sends, receives, answers, hashes, holds;
     uint64_t bytes, seed;
     size_t block_bytes;
     unsigned count;
@@ -240,6 +241,48 @@ static void conn_receive(Conn *conn)
     block_free(block, job->block_bytes);
 }
 
+/* Reads, or sends, @left bytes of anything; false at the end of the stream or an error. */
+static bool conn_move(Conn *conn, bool out, uint8_t *block, uint64_t left)
+{
+    Stream *stream = out ? &conn->sent : &conn->received;
+
+    while (left) {
+        size_t n = left < conn->job->block_bytes ? left : conn->job->block_bytes;
+        ssize_t result = out ? send(conn->fd, block, n, MSG_NOSIGNAL)
+                             : recv(conn->fd, block, n, 0);
+
+        if (result < 0 && errno == EINTR) {
+            continue;
+        }
+        if (result < 0) {
+            stream_fail(stream, out ? "send" : "recv", errno);
+        }
+        if (result <= 0) {
+            return false;
+        }
+        stream_moved(stream, result);
+        left -= result;
+    }
+    return true;
+}
+
+/* Answers requests until the peer's end of stream; see job.h. */
+static void conn_answer(Conn *conn)
+{
+    uint8_t *block = block_new(conn->job->block_bytes);
+    uint64_t head[2];       /* bytes that follow, bytes of the answer */
+
+    if (!block) {
+        stream_fail(&conn->received, "block", ENOMEM);
+        return;
+    }
+    while (recv(conn->fd, head, sizeof(head), MSG_WAITALL) == sizeof(head) &&
+           conn_move(conn, false, block, be64toh(head[0])) &&
+           conn_move(conn, true, block, be64toh(head[1]))) {
+    }
+    block_free(block, conn->job->block_bytes);
+}
+
 static void *send_thread(void *opaque)
 {
     conn_send(opaque);
@@ -281,7 +324,9 @@ static void conn_run(Conn *conn)
     getpeername(conn->fd, (struct sockaddr *)&address, &length);
     conn->peer_port = port_of(&address);
 
-    if (job->sends && job->receives) {
+    if (job->answers) {
+        conn_answer(conn);
+    } else if (job->sends && job->receives) {
         error = thread_start(&sender, send_thread, conn);
         if (error) {
             stream_fail(&conn->sent, "thread", error);
@@ -467,7 +512,8 @@ static bool job_set_word(Job *job, const char *key, const char *value)
     } else if (!strcmp(key, "flow")) {
         job->sends = !strcmp(value, "send") || !strcmp(value, "both");
         job->receives = !strcmp(value, "recv") || !strcmp(value, "both");
-        return job->sends || job->receives;
+        job->answers = !strcmp(value, "answer");
+        return job->sends || job->receives || job->answers;
     } else if (!strcmp(key, "hash")) {
         job->hashes = !strcmp(value, "yes");
         return job->hashes || !strcmp(value, "no");
@@ -576,7 +622,7 @@ Job *job_start(const char *name, char **words, int n_words, char error[JOB_ERROR
             goto fail;
         }
     }
-    if (!job->remote.ss_family || !(job->sends || job->receives)) {
+    if (!job->remote.ss_family || !(job->sends || job->receives || job->answers)) {
         snprintf(error, JOB_ERROR_BYTES, "addr= and flow= are needed");
         goto fail;
     }

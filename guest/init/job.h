@@ -23,13 +23,15 @@ enum { JOB_ERROR_BYTES = 256 };
 /*
  * What a job does, as key=value words:
  *   role=listen|connect   addr=ADDRESS   port=N (listen: 0 takes any)   bind=ADDRESS
- *   flow=send|recv|both   bytes=N to send per connection, 0: until job_finish()
+ *   flow=send|recv|both|answer   bytes=N to send per connection, 0: until job_finish()
  *   count=N connections   seed=N: what is sent, different per connection
  *   block=N: bytes per hash and write (default 64 KiB); with block = bytes, making the
  *            data and hashing it stays outside the time that is measured
  *   hash=yes|no (no: one random block again and again, for speed)
  *   hold=yes|no: after its bytes a sender keeps the connection open until job_finish()
  *   cc=NAME   sndbuf=N rcvbuf=N mss=N nodelay=1
+ * flow=answer, for measurements: the peer sends requests, two big-endian 64-bit numbers
+ * and as many bytes as the first says, and gets as many as the second says; no hashes.
  * Returns NULL with @error set when a word is wrong or the socket cannot be had; a
  * connection that fails later shows in status and results.  @name is copied.
  */

@@ -163,12 +163,15 @@ class Guest(Qemu):
         try:
             super().__init__(directory, [
                 "-accel", "kvm" if self.accel == "kvm" else "tcg,thread=multi",
-                # TCG emulates the SHA instructions natively; vnx-peer uses them.
-                "-cpu", "host" if self.accel == "kvm" else "max",
+                # TCG emulates the SHA instructions natively, vnx-peer uses them; but string
+                # instructions, by which a guest would copy, byte by byte.
+                "-cpu", "host" if self.accel == "kvm" else "max,erms=off,fsrm=off",
                 "-machine", "q35", "-vga", "none", "-m", memory_mib, "-no-reboot",
                 "-serial", f"file:{self.serial_log}",
                 "-kernel", GUEST / "vmlinux", "-initrd", GUEST / "initrd.gz",
-                "-append", "console=ttyS0 quiet panic=-1",
+                # tsc=reliable: a guest that is held off the CPU between readings of two
+                # clocks would come to doubt this one.
+                "-append", "console=ttyS0 quiet panic=-1 tsc=reliable",
                 *net_args,
                 "-chardev", f"socket,id=peer,fd={theirs.fileno()}",
                 "-device", "virtio-serial-pci,max_ports=2",

@@ -3,12 +3,13 @@
  * relay: a bad network between two taps, for the lab (this kernel has no netem).
  *
  *   relay TAP TAP [seed=N] [loss=PERMILLE] [dup=PERMILLE] [reorder=PERMILLE]
- *                 [delay=MICROSECONDS] [jitter=MICROSECONDS]
+ *                 [delay=MICROSECONDS] [jitter=MICROSECONDS] [offload=1]
  *
  * Makes both taps (without a virtio-net header, so that the kernel hands over whole
- * frames with checksums), writes "ready" to standard output, then carries frames both
- * ways until standard input ends; two last lines tell what it did, per direction.
- * Frames keep their order but for reorder= of them, which are held for 2 ms more.  What
+ * frames with checksums; with offload=1 it hands over large ones that are not cut yet, as
+ * a NIC with receive offloads would), writes "ready" to standard output, then carries
+ * frames both ways until standard input ends; two last lines tell what it did, per
+ * direction.  Frames keep their order but for reorder= of them, which are held for 2 ms more.  What
  * happens to the n-th frame of a direction depends on the seed and n only.
  *
  * A direction holds at most QUEUE_FRAMES; what comes then is lost (counted), as in any
@@ -27,10 +28,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { QUEUE_FRAMES = 1024, FRAME_BYTES = 9216, REORDER_NS = 2000000 };
+enum { QUEUE_FRAMES = 4096, FRAME_BYTES = 68 * 1024, REORDER_NS = 2000000 };
 
 typedef struct Frame {
     struct Frame *next;
@@ -44,13 +46,13 @@ typedef struct Way {
     int in, out;
     uint64_t random;
     int64_t newest_due_ns;      /* of the frames that keep their order */
-    Frame *first;
+    Frame *first, *last;
     unsigned queued;
     uint64_t carried, lost, duplicated, reordered, overflowed;
 } Way;
 
 static struct {
-    uint64_t seed, loss, dup, reorder, delay, jitter;
+    uint64_t seed, loss, dup, reorder, delay, jitter, offload;
 } config;
 
 static int64_t now_ns(void)
@@ -91,11 +93,15 @@ static void enqueue(Way *way, const uint8_t *data, size_t bytes, int64_t due_ns)
     frame->due_ns = due_ns;
     frame->bytes = bytes;
     memcpy(frame->data, data, bytes);
+    if (way->last && way->last->due_ns <= due_ns) {
+        place = &way->last->next;
+    }
     while (*place && (*place)->due_ns <= due_ns) {
         place = &(*place)->next;
     }
     frame->next = *place;
     *place = frame;
+    way->last = frame->next ? way->last : frame;
     way->queued++;
 }
 
@@ -140,6 +146,7 @@ static int64_t give(Way *way)
             return frame->due_ns;
         }
         way->first = frame->next;
+        way->last = way->first ? way->last : NULL;
         way->queued--;
         if (write(way->out, frame->data, frame->bytes) == (ssize_t)frame->bytes) {
             way->carried++;
@@ -153,11 +160,15 @@ static int64_t give(Way *way)
 
 static int open_tap(const char *name)
 {
-    struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+    struct ifreq request = {
+        .ifr_flags = IFF_TAP | IFF_NO_PI | (config.offload ? IFF_VNET_HDR : 0),
+    };
+    unsigned offloads = config.offload ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
+    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 ||
+        ioctl(fd, TUNSETOFFLOAD, offloads) < 0) {
         fprintf(stderr, "relay: tap %s: %s\n", name, strerror(errno));
         exit(1);
     }
@@ -173,6 +184,7 @@ static void parse_word(const char *word)
         { "seed", &config.seed },   { "loss", &config.loss },
         { "dup", &config.dup },     { "reorder", &config.reorder },
         { "delay", &config.delay }, { "jitter", &config.jitter },
+        { "offload", &config.offload },
     };
     const char *equals = strchr(word, '=');
 
@@ -203,6 +215,7 @@ int main(int argc, char **argv)
     ways[1].in = ways[0].out = open_tap(argv[2]);
     ways[0].random = config.seed;
     ways[1].random = ~config.seed;
+    prctl(PR_SET_TIMERSLACK, 1);        /* nanoseconds: frames are due by the microsecond */
     puts("ready");
     fflush(stdout);
 

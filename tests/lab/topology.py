@@ -19,13 +19,13 @@ machine, only netdevs and their filters; each leg may lead through a relay (rela
 """
 
 import itertools
-import subprocess
 from dataclasses import dataclass
 
 from lablib.net import Namespace
 from lablib.peer import HostPeer, mismatches
 from lablib.qmp import QmpError
-from lablib.util import BUILD, PATIENCE_SECONDS, LabError, run
+from lablib.tools import Relay
+from lablib.util import BUILD, PATIENCE_SECONDS, LabError
 from lablib.vm import Guest, Qemu
 
 LAB = BUILD / "lab"
@@ -277,36 +277,6 @@ class GuestBed:
     def close(self):
         while self._owned:
             self._owned.pop().close()
-
-
-class Relay:
-    """A running relay.c in a namespace, between two taps that it makes."""
-
-    def __init__(self, netns, tap, other_tap, **words):
-        command = ["ip", "netns", "exec", netns.name, str(relay_program()), tap,
-                   other_tap]
-        command += [f"{key}={value}" for key, value in words.items()]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        if self.process.stdout.readline().strip() != "ready":
-            self.close()
-            raise LabError(f"{' '.join(command)} does not start")
-
-    def close(self):
-        """End it; return its two lines of counters."""
-        counters, _ = self.process.communicate()
-        return counters
-
-
-def relay_program():
-    """The compiled relay.c."""
-    source = BUILD.parent / "tests" / "lab" / "relay.c"
-    program = LAB / "relay"
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        LAB.mkdir(parents=True, exist_ok=True)
-        run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program,
-            source)
-    return program
 
 
 class MiddleboxBed:
