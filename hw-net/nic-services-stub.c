@@ -12,6 +12,11 @@ VnxNicOffloads vnx_nic_guest_offloads(NetClientState *nic)
     return (VnxNicOffloads) { 0 };
 }
 
+unsigned vnx_nic_queues(NetClientState *nic)
+{
+    return 0;
+}
+
 bool vnx_nic_rx_unconsumed(NetClientState *nic, VnxRxMark *mark)
 {
     return false;

@@ -36,6 +36,13 @@ VnxNicOffloads vnx_nic_guest_offloads(NetClientState *nic)
     };
 }
 
+unsigned vnx_nic_queues(NetClientState *nic)
+{
+    VirtIONet *n = virtio_net_of(nic);
+
+    return n ? n->curr_queue_pairs : 0;
+}
+
 /* Is index @a of a ring at or beyond @b?  They are at most a ring (2^15) apart. */
 static bool at_or_beyond(uint16_t a, uint16_t b)
 {

@@ -31,6 +31,13 @@ typedef struct VnxNicOffloads {
  */
 VnxNicOffloads vnx_nic_guest_offloads(NetClientState *nic);
 
+/*
+ * How many queue pairs of a virtio-net NIC the guest uses now, the first ones
+ * (VIRTIO 1.2, 5.1.6.5.5).
+ * @nic: as above.  0 unless it is a virtio-net NIC.
+ */
+unsigned vnx_nic_queues(NetClientState *nic);
+
 /* Remembered between two questions about one NIC; zero at first. */
 typedef struct VnxRxMark {
     bool set;

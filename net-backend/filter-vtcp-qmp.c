@@ -143,6 +143,7 @@ static bool list_flow(const VnxVtcpFlowInfo *info, void *opaque)
     flow->vlan = key->vlan[0];
     flow->has_inner_vlan = key->vlan[1] != VNX_VLAN_NONE;
     flow->inner_vlan = key->vlan[1];
+    flow->queue = info->queue;
     flow->age_ms = info->age_ns / SCALE_MS;
     flow->idle_ms = info->idle_ns / SCALE_MS;
     flow->to_guest = half(&info->half[VNX_TO_GUEST]);
@@ -197,25 +198,31 @@ static VnxVtcpCounters *counters(const VnxVtcpStats *stats, Error **errp)
     return c;
 }
 
-static VnxOutletStatistics *outlet(const VnxOutlet *o)
+/* The sum over all queues. */
+static VnxOutletStatistics *outlets(const FilterVtcp *s, VnxDir dir)
 {
-    VnxOutletStatistics *s = g_new0(VnxOutletStatistics, 1);
+    VnxOutletStatistics *sum = g_new0(VnxOutletStatistics, 1);
 
-    s->sent = o->sent;
-    s->queued = o->queued;
-    s->dropped = o->dropped;
-    s->waiting = o->waiting;
-    s->waiting_bytes = o->waiting_bytes;
-    s->blocked = o->parked;
-    return s;
+    for (unsigned i = 0; i < s->n_queues; i++) {
+        const VnxOutlet *o = &s->queue[i].out[dir];
+
+        sum->sent += o->sent;
+        sum->queued += o->queued;
+        sum->dropped += o->dropped;
+        sum->waiting += o->waiting;
+        sum->waiting_bytes += o->waiting_bytes;
+        sum->blocked |= o->parked;
+    }
+    return sum;
 }
 
 static VnxVtcpStatus status(const FilterVtcp *s)
 {
-    if (s->drain || s->migrating) {
-        return VNX_VTCP_STATUS_DRAINING;
+    if (NETFILTER(s)->on && !s->migrating) {
+        return VNX_VTCP_STATUS_ON;
     }
-    return NETFILTER(s)->on ? VNX_VTCP_STATUS_ON : VNX_VTCP_STATUS_OFF;
+    return NETFILTER(s)->on || !vnx_vtcp_drained(s->vtcp) ?
+           VNX_VTCP_STATUS_DRAINING : VNX_VTCP_STATUS_OFF;
 }
 
 static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
@@ -243,8 +250,10 @@ static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
     r->buffer_used = stats.buffer_used;
     r->buffer_reserved = stats.buffer_reserved;
     r->undelivered = stats.undelivered;
-    r->to_guest = outlet(&s->out[VNX_TO_GUEST]);
-    r->to_net = outlet(&s->out[VNX_TO_NET]);
+    r->queues = s->n_queues;
+    r->active_queues = s->active_queues;
+    r->to_guest = outlets(s, VNX_TO_GUEST);
+    r->to_net = outlets(s, VNX_TO_NET);
     return r;
 }
 

@@ -28,11 +28,12 @@
  * and us blind for that long.  Frames toward the network that pass are left to QEMU, so
  * that the NIC feels the backend's backpressure.
  *
- * Leaving the path: QEMU's netfilter code skips a filter whose status is off.  As
- * long as the engine still owes data, a stand-in (TYPE_FILTER_VTCP_DRAIN) of ours, right
- * before us in the list, takes the frames.  Once it is gone frames pass unseen, so
- * that switching on again starts with a new engine.  object-del is refused as
- * long as the engine is not drained; netdev_del does not ask, then connections are reset.
+ * A netdev with several queues has one engine: the two directions of a connection need
+ * not use the same queue.  There is a way out per queue and direction.
+ *
+ * Status off: the engine delivers what it owes, then it only watches, and all frames go
+ * QEMU's way.  object-del is refused as long as the engine is not drained; netdev_del
+ * does not ask, then connections are reset.
  *
  * Migration: the engine's flows travel with what they owe (vnx_vtcp_save()).  When one
  * begins the engine drains, so that this is little.  After a migration the
@@ -71,6 +72,7 @@
 struct VtcpDeferred {
     QSIMPLEQ_ENTRY(VtcpDeferred) next;
     VnxDir dir;
+    unsigned queue;
     unsigned flags;
     size_t vnet_len;
     size_t size;
@@ -84,14 +86,6 @@ int64_t vtcp_now(void)
     return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
-/* Where in the list of filters the engine's frames begin. */
-static NetFilterState *vtcp_place(FilterVtcp *s)
-{
-    NetFilterState *nf = NETFILTER(s);
-
-    return !nf->on && s->drain ? NETFILTER(s->drain) : nf;
-}
-
 /* ---- What the engine asks of us ---- */
 
 static bool vtcp_emit(void *opaque, VnxDir dir, unsigned queue, const struct iovec *iov,
@@ -99,32 +93,33 @@ static bool vtcp_emit(void *opaque, VnxDir dir, unsigned queue, const struct iov
 {
     static uint8_t zeros[ETH_ZLEN];
     FilterVtcp *s = opaque;
-    VnxOutlet *o = &s->out[dir];
+    VtcpQueue *q = &s->queue[queue];
+    VnxOutlet *o = &q->out[dir];
     struct iovec padded[VTCP_PAD_IOV + 1];
     bool taken = true;
 
     /* backends pad for NICs that want it; so must who stands in for one */
     if (dir == VNX_TO_GUEST && size < ETH_ZLEN && iovcnt <= VTCP_PAD_IOV &&
-        net_peer_needs_padding(NETFILTER(s)->netdev)) {
+        net_peer_needs_padding(q->netdev)) {
         memcpy(padded, iov, iovcnt * sizeof(*iov));
         padded[iovcnt] = (struct iovec) { zeros, ETH_ZLEN - size };
         iov = padded;
         iovcnt++;
         size = ETH_ZLEN;
     }
-    if (s->closing || !NETFILTER(s)->netdev->peer) {
-        vnx_outlet_send_last(o, vtcp_place(s), iov, iovcnt);
+    if (s->closing || !q->netdev->peer) {
+        vnx_outlet_send_last(o, q->netdev, iov, iovcnt);
     } else if (vnx_outlet_blocked(o)) {
-        s->refused[dir] = true;
+        q->refused[dir] = true;
         taken = false;
     } else if (dir == VNX_TO_NET && s->netdev_sends) {
-        s->refused[dir] = true;
+        q->refused[dir] = true;
         s->again = true;
         taken = false;
     } else {
-        vnx_outlet_send(o, vtcp_place(s), QEMU_NET_PACKET_FLAG_NONE, iov, iovcnt);
+        vnx_outlet_send(o, vtcp_place(s, queue), QEMU_NET_PACKET_FLAG_NONE, iov, iovcnt);
     }
-    trace_vnx_vtcp_emit(s->id, dir, size, taken);
+    trace_vnx_vtcp_emit(s->id, dir, queue, size, taken);
     return taken;
 }
 
@@ -134,17 +129,17 @@ static void vtcp_forward(void *opaque, VnxDir dir, const struct iovec *iov,
     FilterVtcp *s = opaque;
     NetFilterState *nf = NETFILTER(s);
 
-    vnx_outlet_put(&s->out[dir], vtcp_place(s), s->push_flags, nf->netdev->vnet_hdr_len,
-                   iov, iovcnt);
+    vnx_outlet_put(&s->queue[s->push_queue].out[dir], vtcp_place(s, s->push_queue),
+                   s->push_flags, nf->netdev->vnet_hdr_len, iov, iovcnt);
 }
 
 static bool vtcp_receiver_stalled(void *opaque, VnxDir dir, unsigned queue)
 {
     FilterVtcp *s = opaque;
+    VtcpQueue *q = &s->queue[queue];
 
-    return vnx_outlet_blocked(&s->out[dir]) ||
-           (dir == VNX_TO_GUEST &&
-            vnx_nic_rx_unconsumed(NETFILTER(s)->netdev->peer, &s->rx_mark));
+    return vnx_outlet_blocked(&q->out[dir]) ||
+           (dir == VNX_TO_GUEST && vnx_nic_rx_unconsumed(q->netdev->peer, &q->rx_mark));
 }
 
 static void vtcp_event(void *opaque, const VnxVtcpEvent *ev)
@@ -190,9 +185,13 @@ static void vtcp_new_engine(FilterVtcp *s)
     s->config_changed = false;
     s->paused = false;
     s->enabled = true;
+    s->active_queues = s->n_queues;     /* until the NIC tells */
+    vnx_vtcp_set_queues(s->vtcp, s->n_queues);
     for (int d = 0; d < 2; d++) {
         s->offload[d].vnet_len = UINT8_MAX;     /* not told yet */
-        s->refused[d] = false;
+        for (unsigned i = 0; i < s->n_queues; i++) {
+            s->queue[i].refused[d] = false;
+        }
     }
 }
 
@@ -226,6 +225,20 @@ static void vtcp_tell_offload(FilterVtcp *s, VnxDir dir, VnxOffload o)
     }
 }
 
+/* The guest uses @n queues now: what waits for one that is no more goes by the first. */
+static void vtcp_tell_queues(FilterVtcp *s, unsigned n)
+{
+    for (unsigned i = n; i < s->active_queues; i++) {
+        for (int d = 0; d < 2; d++) {
+            vnx_outlet_move(&s->queue[0].out[d], &s->queue[i].out[d]);
+        }
+    }
+    s->active_queues = n;
+    vnx_vtcp_set_queues(s->vtcp, n);
+    trace_vnx_vtcp_queues(s->id, n, s->n_queues);
+    s->again = true;
+}
+
 /* Tell the engine whatever has changed since it was told. */
 static void vtcp_sync(FilterVtcp *s, int64_t now)
 {
@@ -236,15 +249,8 @@ static void vtcp_sync(FilterVtcp *s, int64_t now)
     bool link_down = netdev->link_down || (peer && peer->link_down);
     bool paused = !s->running || link_down;
     bool enabled = nf->on && !s->migrating;
+    unsigned queues = vnx_nic_queues(peer);
 
-    if (nf->on && s->bypassed) {
-        vtcp_replace_engine(s);
-        s->bypassed = false;
-    }
-    if (nf->direction != NET_FILTER_DIRECTION_ALL) {
-        warn_report("filter-vtcp '%s' needs queue=all", s->id);
-        nf->direction = NET_FILTER_DIRECTION_ALL;
-    }
     if (s->config_changed) {
         s->config_changed = false;
         vnx_vtcp_set_config(s->vtcp, &s->config, now, NULL);   /* checked before */
@@ -263,6 +269,10 @@ static void vtcp_sync(FilterVtcp *s, int64_t now)
         .tso6 = vnet_len,
         .ecn = vnet_len,
     });
+    queues = queues ? MIN(queues, s->n_queues) : s->n_queues;
+    if (queues != s->active_queues && s->running) {
+        vtcp_tell_queues(s, queues);
+    }
     if (paused != s->paused) {
         s->paused = paused;
         trace_vnx_vtcp_paused(s->id, s->running, link_down);
@@ -305,46 +315,54 @@ static int64_t vtcp_enter(FilterVtcp *s)
     return now;
 }
 
+/* Switched off, and nothing is owed. */
+static bool vtcp_only_watches(const FilterVtcp *s)
+{
+    return !s->enabled && vnx_vtcp_drained(s->vtcp);
+}
+
 /*
  * Push a frame.
  * @ours: QEMU will not forward it any more, even if it passes.
  * Returns true if it shall not be forwarded by QEMU.
  */
-static bool vtcp_push(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_len,
-                      const struct iovec *iov, int iovcnt, bool ours, int64_t now)
+static bool vtcp_push(FilterVtcp *s, VnxDir dir, unsigned queue, unsigned flags,
+                      size_t vnet_len, const struct iovec *iov, int iovcnt, bool ours,
+                      int64_t now)
 {
-    VnxOutlet *o = &s->out[dir];
+    VnxOutlet *o = &s->queue[queue].out[dir];
     VnxVerdict verdict;
 
+    s->push_queue = queue;
     s->push_flags = flags;
-    verdict = vnx_vtcp_push(s->vtcp, dir, 0, iov, iovcnt, vnet_len, now);
+    verdict = vnx_vtcp_push(s->vtcp, dir, queue, iov, iovcnt, vnet_len, now);
     s->push_flags = QEMU_NET_PACKET_FLAG_NONE;
-    trace_vnx_vtcp_frame(s->id, dir, iov_size(iov, iovcnt), vnet_len,
+    trace_vnx_vtcp_frame(s->id, dir, queue, iov_size(iov, iovcnt), vnet_len,
                          verdict == VNX_VERDICT_PASS ? "passed" : "consumed");
 
     if (verdict == VNX_VERDICT_CONSUMED) {
         return true;
     }
-    if (dir == VNX_TO_NET && !ours && !o->waiting) {
+    if (!ours && !o->waiting && (dir == VNX_TO_NET || vtcp_only_watches(s))) {
         return false;
     }
-    vnx_outlet_put(o, vtcp_place(s), flags, vnet_len, iov, iovcnt);
+    vnx_outlet_put(o, vtcp_place(s, queue), flags, vnet_len, iov, iovcnt);
     return true;
 }
 
-static void vtcp_defer(FilterVtcp *s, VnxDir dir, unsigned flags, size_t vnet_len,
-                       const struct iovec *iov, int iovcnt)
+static void vtcp_defer(FilterVtcp *s, VnxDir dir, unsigned queue, unsigned flags,
+                       size_t vnet_len, const struct iovec *iov, int iovcnt)
 {
     size_t size = iov_size(iov, iovcnt);
     VtcpDeferred *f;
 
     if (s->deferred_bytes + size > DEFERRED_BYTES_MAX) {
-        s->out[dir].dropped++;
+        s->queue[queue].out[dir].dropped++;
         return;
     }
     f = g_malloc(sizeof(*f) + size);
     *f = (VtcpDeferred) {
-        .dir = dir, .flags = flags, .vnet_len = vnet_len, .size = size,
+        .dir = dir, .queue = queue, .flags = flags, .vnet_len = vnet_len, .size = size,
     };
     iov_to_buf(iov, iovcnt, 0, f->data, size);
     QSIMPLEQ_INSERT_TAIL(&s->deferred, f, next);
@@ -360,34 +378,33 @@ static void vtcp_leave(FilterVtcp *s, int64_t now)
 
         QSIMPLEQ_REMOVE_HEAD(&s->deferred, next);
         s->deferred_bytes -= f->size;
-        vtcp_push(s, f->dir, f->flags, f->vnet_len, &iov, 1, true, now);
+        vtcp_push(s, f->dir, f->queue, f->flags, f->vnet_len, &iov, 1, true, now);
         g_free(f);
     }
     s->busy = false;
 
-    if (s->again || (!s->paused && vnx_vtcp_has_work(s->vtcp)) ||
-        (!s->enabled && s->drain && vnx_vtcp_drained(s->vtcp))) {
+    if (s->again || (!s->paused && vnx_vtcp_has_work(s->vtcp))) {
         s->again = false;
         qemu_bh_schedule(s->bh);
     }
     vtcp_arm_timer(s, now);
 }
 
-static ssize_t vtcp_receive(FilterVtcp *s, NetClientState *sender, unsigned flags,
-                            const struct iovec *iov, int iovcnt)
+ssize_t vtcp_receive(FilterVtcp *s, unsigned queue, NetClientState *sender,
+                     unsigned flags, const struct iovec *iov, int iovcnt)
 {
-    NetClientState *netdev = NETFILTER(s)->netdev;
+    NetClientState *netdev = s->queue[queue].netdev;
     VnxDir dir = sender == netdev ? VNX_TO_GUEST : VNX_TO_NET;
     size_t vnet_len = flags & QEMU_NET_PACKET_FLAG_RAW ? 0 : netdev->vnet_hdr_len;
     bool taken = true;
 
     if (s->busy) {
-        vtcp_defer(s, dir, flags, vnet_len, iov, iovcnt);
+        vtcp_defer(s, dir, queue, flags, vnet_len, iov, iovcnt);
     } else {
         int64_t now = vtcp_enter(s);
 
         s->netdev_sends = dir == VNX_TO_GUEST;
-        taken = vtcp_push(s, dir, flags, vnet_len, iov, iovcnt, false, now);
+        taken = vtcp_push(s, dir, queue, flags, vnet_len, iov, iovcnt, false, now);
         vtcp_leave(s, now);
         s->netdev_sends = false;
     }
@@ -398,22 +415,18 @@ static ssize_t filter_vtcp_receive_iov(NetFilterState *nf, NetClientState *sende
                                        unsigned flags, const struct iovec *iov,
                                        int iovcnt, NetPacketSent *sent_cb)
 {
-    return vtcp_receive(FILTER_VTCP(nf), sender, flags, iov, iovcnt);
+    return vtcp_receive(FILTER_VTCP(nf), 0, sender, flags, iov, iovcnt);
 }
 
-/* The stand-in is not needed any more: we are switched on again, or drained. */
-static void vtcp_settle(FilterVtcp *s)
+/* Send what waits in @q, and tell the engine if it takes frames again. */
+static void vtcp_pump(FilterVtcp *s, unsigned queue, VnxDir dir)
 {
-    NetFilterState *nf = NETFILTER(s);
+    VtcpQueue *q = &s->queue[queue];
 
-    if (s->drain && (nf->on || vnx_vtcp_drained(s->vtcp))) {
-        s->bypassed = !nf->on;
-        s->drain_deadline = INT64_MAX;
-        object_unparent(OBJECT(s->drain));
-        assert(!s->drain);
-        if (s->bypassed) {
-            trace_vnx_vtcp_status(s->id, "off");
-        }
+    vnx_outlet_pump(&q->out[dir], vtcp_place(s, queue), q->netdev->vnet_hdr_len);
+    if (q->refused[dir] && !vnx_outlet_blocked(&q->out[dir])) {
+        q->refused[dir] = false;
+        vnx_vtcp_writable(s->vtcp, dir, queue);
     }
 }
 
@@ -429,12 +442,9 @@ static void vtcp_service(FilterVtcp *s)
     }
     now = vtcp_enter(s);
     if (!s->paused) {
-        for (int d = 0; d < 2; d++) {
-            vnx_outlet_pump(&s->out[d], vtcp_place(s), nf->netdev->vnet_hdr_len);
-            if (s->refused[d] && !vnx_outlet_blocked(&s->out[d])) {
-                s->refused[d] = false;
-                vnx_vtcp_writable(s->vtcp, d, 0);
-            }
+        for (unsigned i = 0; i < s->n_queues; i++) {
+            vtcp_pump(s, i, VNX_TO_GUEST);
+            vtcp_pump(s, i, VNX_TO_NET);
         }
         if (now >= s->drain_deadline) {
             s->drain_deadline = INT64_MAX;
@@ -446,7 +456,7 @@ static void vtcp_service(FilterVtcp *s)
         vnx_vtcp_run(s->vtcp, now);
     }
     vtcp_leave(s, now);
-    vtcp_settle(s);
+    vtcp_update_place(s);
 }
 
 static void vtcp_bh(void *opaque)
@@ -484,49 +494,14 @@ static void filter_vtcp_status_changed(NetFilterState *nf, Error **errp)
 {
     FilterVtcp *s = FILTER_VTCP(nf);
 
-    if (nf->on) {
-        s->drain_deadline = INT64_MAX;
-    } else if (!s->drain) {
-        NetFilterState *stand_in;
-
-        s->drain = FILTER_VTCP_DRAIN(object_new(TYPE_FILTER_VTCP_DRAIN));
-        s->drain->owner = s;
-        stand_in = NETFILTER(s->drain);
-        stand_in->netdev = nf->netdev;
-        stand_in->netdev_id = g_strdup(nf->netdev_id);
-        /* Before us: netdev_del walks on from there to us, after it has gone. */
-        QTAILQ_INSERT_BEFORE(nf, stand_in, next);
-        object_property_add_child(OBJECT(s), "drain", OBJECT(s->drain));
-        object_unref(OBJECT(s->drain));
-    }
-    if (!nf->on && s->drain_timeout_ms) {
-        s->drain_deadline = vtcp_now() + s->drain_timeout_ms * (int64_t)SCALE_MS;
+    s->drain_deadline = INT64_MAX;
+    if (!nf->on) {
+        vtcp_update_place(s);
+        if (s->drain_timeout_ms) {
+            s->drain_deadline = vtcp_now() + s->drain_timeout_ms * (int64_t)SCALE_MS;
+        }
     }
     vtcp_service(s);
-}
-
-static ssize_t drain_receive_iov(NetFilterState *nf, NetClientState *sender,
-                                 unsigned flags, const struct iovec *iov, int iovcnt,
-                                 NetPacketSent *sent_cb)
-{
-    FilterVtcp *owner = FILTER_VTCP_DRAIN(nf)->owner;
-
-    /* Not if the owner, which comes next in the list, takes the frame itself again. */
-    return NETFILTER(owner)->on ? 0 : vtcp_receive(owner, sender, flags, iov, iovcnt);
-}
-
-static void drain_cleanup(NetFilterState *nf)
-{
-    FilterVtcpDrain *drain = FILTER_VTCP_DRAIN(nf);
-
-    if (drain->owner) {
-        drain->owner->drain = NULL;
-    }
-}
-
-static void drain_handle_event(NetFilterState *nf, int event, Error **errp)
-{
-    /* COLO's events are the owner's affair. */
 }
 
 /* ---- Migration ---- */
@@ -539,14 +514,6 @@ static int vtcp_migration_event(NotifierWithReturn *notifier, MigrationEvent *e,
     s->migrating = e->type == MIG_EVENT_PRECOPY_SETUP;
     vtcp_service(s);
     return 0;
-}
-
-/* With the engine bypassed there is nothing to tell. */
-static bool vtcp_state_needed(void *opaque)
-{
-    FilterVtcp *s = opaque;
-
-    return !s->bypassed;
 }
 
 static void vtcp_free_state(FilterVtcp *s)
@@ -611,11 +578,6 @@ static int vtcp_post_load(void *opaque, int version_id)
         error_report("filter-vtcp '%s': %s", s->id, err->message);
         return -EINVAL;
     }
-    if (!NETFILTER(s)->on && !vnx_vtcp_drained(s->vtcp)) {
-        error_report("filter-vtcp '%s' is off, but gets data that it would have to "
-                     "deliver: switch it on at the destination", s->id);
-        return -EINVAL;
-    }
     return 0;
 }
 
@@ -623,7 +585,6 @@ static const VMStateDescription vtcp_vmstate = {
     .name = "filter-vtcp",
     .version_id = 1,
     .minimum_version_id = 1,
-    .needed = vtcp_state_needed,
     .pre_save = vtcp_pre_save,
     .post_save = vtcp_post_save,
     .pre_load = vtcp_pre_load,
@@ -696,7 +657,7 @@ static bool vtcp_check_config(const VnxVtcpConfig *config, Error **errp)
 
 /*
  * Take a changed configuration.  Before the object is complete members depend on
- * each other in any order, so the check comes with filter_vtcp_setup().
+ * each other in any order, so the check comes with filter_vtcp_complete().
  */
 static void vtcp_change_config(FilterVtcp *s, const VnxVtcpConfig *config, Error **errp)
 {
@@ -841,25 +802,27 @@ static void filter_vtcp_init(Object *obj)
     vnx_vtcp_config_init(&s->config);
     s->drain_deadline = s->armed = INT64_MAX;
     QSIMPLEQ_INIT(&s->deferred);
-    for (int d = 0; d < 2; d++) {
-        vnx_outlet_init(&s->out[d], d, vtcp_resume, s);
-    }
 }
 
-static void filter_vtcp_setup(NetFilterState *nf, Error **errp)
+static void filter_vtcp_complete(UserCreatable *uc, Error **errp)
 {
-    FilterVtcp *s = FILTER_VTCP(nf);
+    NetFilterState *nf = NETFILTER(uc), *position;
+    FilterVtcp *s = FILTER_VTCP(uc);
 
     if (nf->direction != NET_FILTER_DIRECTION_ALL) {
         error_setg(errp, "filter-vtcp: queue must be 'all': TCP needs both directions");
         return;
     }
-    if (!vtcp_check_config(&s->config, errp)) {
+    if (!vtcp_check_config(&s->config, errp) || !vtcp_find_place(s, &position, errp)) {
         return;
+    }
+    for (unsigned i = 0; i < s->n_queues; i++) {
+        for (int d = 0; d < 2; d++) {
+            vnx_outlet_init(&s->queue[i].out[d], d, vtcp_resume, s);
+        }
     }
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
     vtcp_new_engine(s);
-    s->bypassed = !nf->on;
     s->running = runstate_is_running();
     s->bh = qemu_bh_new(vtcp_bh, s);
     s->timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_NS,
@@ -867,6 +830,7 @@ static void filter_vtcp_setup(NetFilterState *nf, Error **errp)
     s->run_state = qemu_add_vm_change_state_handler(vtcp_run_state, s);
     migration_add_notifier(&s->migration, vtcp_migration_event);
     vmstate_register_any(VMSTATE_IF(s), &vtcp_vmstate, s);
+    vtcp_take_place(s, position);
 }
 
 static void filter_vtcp_cleanup(NetFilterState *nf)
@@ -889,13 +853,17 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
         s->busy = s->closing = true;
         vnx_vtcp_set_paused(s->vtcp, false, now);
         vnx_vtcp_reset_undrained(s->vtcp, now);
-        vnx_vtcp_writable(s->vtcp, VNX_TO_GUEST, 0);
-        vnx_vtcp_writable(s->vtcp, VNX_TO_NET, 0);
+        for (unsigned i = 0; i < s->n_queues; i++) {
+            vnx_vtcp_writable(s->vtcp, VNX_TO_GUEST, i);
+            vnx_vtcp_writable(s->vtcp, VNX_TO_NET, i);
+        }
         vnx_vtcp_run(s->vtcp, now);
     }
-    for (int d = 0; d < 2; d++) {
-        vnx_outlet_destroy(&s->out[d], nf);
+    for (unsigned i = 0; i < s->n_queues; i++) {
+        vnx_outlet_destroy(&s->queue[i].out[VNX_TO_GUEST], s->queue[i].netdev);
+        vnx_outlet_destroy(&s->queue[i].out[VNX_TO_NET], s->queue[i].netdev);
     }
+    vtcp_leave_place(s);
     while ((f = QSIMPLEQ_FIRST(&s->deferred))) {
         QSIMPLEQ_REMOVE_HEAD(&s->deferred, next);
         g_free(f);
@@ -904,6 +872,7 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
     qemu_bh_delete(s->bh);
     vnx_vtcp_free(s->vtcp);
     s->vtcp = NULL;
+    g_free(s->queue);
     g_free(s->id);
 }
 
@@ -928,11 +897,12 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
 
     vtcp_qmp_check_enums();
     vc->get_id = vtcp_vmstate_id;
-    nfc->setup = filter_vtcp_setup;
     nfc->cleanup = filter_vtcp_cleanup;
     nfc->status_changed = filter_vtcp_status_changed;
     nfc->receive_iov = filter_vtcp_receive_iov;
+    ucc->complete = filter_vtcp_complete;
     ucc->can_be_deleted = filter_vtcp_can_be_deleted;
+    vtcp_fix_place(oc);
 
     for (int i = 0; i < ARRAY_SIZE(vtcp_numbers); i++) {
         const VtcpNumber *n = &vtcp_numbers[i];
@@ -962,15 +932,6 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
         "after status=off, reset what is not delivered after so many ms (0: never)");
 }
 
-static void filter_vtcp_drain_class_init(ObjectClass *oc, void *data)
-{
-    NetFilterClass *nfc = NETFILTER_CLASS(oc);
-
-    nfc->cleanup = drain_cleanup;
-    nfc->receive_iov = drain_receive_iov;
-    nfc->handle_event = drain_handle_event;
-}
-
 static const TypeInfo filter_vtcp_types[] = {
     {
         .name = TYPE_FILTER_VTCP,
@@ -982,11 +943,6 @@ static const TypeInfo filter_vtcp_types[] = {
             { TYPE_VMSTATE_IF },
             { }
         },
-    }, {
-        .name = TYPE_FILTER_VTCP_DRAIN,
-        .parent = TYPE_NETFILTER,
-        .instance_size = sizeof(FilterVtcpDrain),
-        .class_init = filter_vtcp_drain_class_init,
     },
 };
 

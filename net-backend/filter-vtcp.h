@@ -17,15 +17,14 @@
 #define TYPE_FILTER_VTCP "filter-vtcp"
 OBJECT_DECLARE_SIMPLE_TYPE(FilterVtcp, FILTER_VTCP)
 
-#define TYPE_FILTER_VTCP_DRAIN "filter-vtcp-drain"
-OBJECT_DECLARE_SIMPLE_TYPE(FilterVtcpDrain, FILTER_VTCP_DRAIN)
-
-/* Stands in the list of filters for a filter-vtcp that is off and not drained. */
-struct FilterVtcpDrain {
-    NetFilterState parent_obj;
-
-    FilterVtcp *owner;
-};
+/* A queue of the netdev. */
+typedef struct VtcpQueue {
+    NetClientState *netdev;         /* its net client */
+    NetFilterState *stand_in;       /* ours, see filter-vtcp-place.c; or NULL */
+    VnxOutlet out[2];               /* by VnxDir */
+    bool refused[2];                /* emit() said false since the last _writable() */
+    VnxRxMark rx_mark;
+} VtcpQueue;
 
 typedef struct VtcpDeferred VtcpDeferred;
 
@@ -35,10 +34,11 @@ struct FilterVtcp {
     char *id;                       /* kept: at cleanup the object has none any more */
     VnxVtcp *vtcp;                  /* NULL until the object is complete */
     VnxVtcpStats past;              /* counters of engines that vtcp has replaced */
-    VnxOutlet out[2];               /* by VnxDir */
-    bool refused[2];                /* emit() said false since the last _writable() */
+    VtcpQueue *queue;               /* n_queues of them */
+    unsigned n_queues;
+    unsigned active_queues;         /* those that the guest uses, as told to the engine */
     VnxOffload offload[2];          /* as told to the engine */
-    VnxRxMark rx_mark;
+    unsigned push_queue;            /* of the frame being pushed */
     unsigned push_flags;            /* of the frame being pushed */
 
     /* inside the engine; what arrives meanwhile waits */
@@ -61,8 +61,6 @@ struct FilterVtcp {
     bool paused;
     bool enabled;
 
-    FilterVtcpDrain *drain;         /* NULL unless it stands in the list for us */
-    bool bypassed;                  /* frames have passed without us */
     uint32_t drain_timeout_ms;      /* 0: none */
     int64_t drain_deadline;         /* INT64_MAX: none */
 
@@ -81,6 +79,31 @@ int64_t vtcp_now(void);
 
 /* Counters since the object was created, and gauges. */
 void vtcp_stats(FilterVtcp *s, VnxVtcpStats *stats);
+
+/*
+ * A frame on its way from @sender in @queue, as a filter's receive_iov().  Returns 0 if
+ * QEMU shall forward it, else its size.
+ */
+ssize_t vtcp_receive(FilterVtcp *s, unsigned queue, NetClientState *sender,
+                     unsigned flags, const struct iovec *iov, int iovcnt);
+
+/* ---- filter-vtcp-place.c: where in QEMU's lists of filters we stand ---- */
+
+/*
+ * Find the netdev and the filter that 'position' names (*@position, else NULL); makes
+ * s->queue.  Returns false and sets @errp, and changes nothing, if there is no such.
+ */
+bool vtcp_find_place(FilterVtcp *s, NetFilterState **position, Error **errp);
+/* Enter the lists, there. */
+void vtcp_take_place(FilterVtcp *s, NetFilterState *position);
+/* As the status says; not from inside the engine, if the status is on. */
+void vtcp_update_place(FilterVtcp *s);
+/* Leave the lists, but for our own entry. */
+void vtcp_leave_place(FilterVtcp *s);
+/* From where in the list of @queue the engine's frames go on. */
+NetFilterState *vtcp_place(FilterVtcp *s, unsigned queue);
+/* From the class's init: properties that tell the place are fixed once it is taken. */
+void vtcp_fix_place(ObjectClass *oc);
 
 /* filter-vtcp-qmp.c: the engine has reset a connection. */
 void vtcp_qmp_flow_reset(FilterVtcp *s, const VnxVtcpEvent *ev);

@@ -57,10 +57,9 @@ static void parked_frame_left(NetClientState *sender, ssize_t ret)
     }
 }
 
-void vnx_outlet_send_last(VnxOutlet *o, NetFilterState *place,
+void vnx_outlet_send_last(VnxOutlet *o, NetClientState *netdev,
                           const struct iovec *iov, int iovcnt)
 {
-    NetClientState *netdev = place->netdev;
     NetClientState *receiver = o->dir == VNX_TO_GUEST ? netdev->peer : netdev;
     size_t size = iov_size(iov, iovcnt);
     g_autofree uint8_t *buf = g_malloc(size);
@@ -189,7 +188,16 @@ void vnx_outlet_pump(VnxOutlet *o, NetFilterState *place, size_t vnet_len)
     }
 }
 
-void vnx_outlet_destroy(VnxOutlet *o, NetFilterState *place)
+void vnx_outlet_move(VnxOutlet *o, VnxOutlet *from)
+{
+    QSIMPLEQ_CONCAT(&o->queue, &from->queue);
+    o->waiting += from->waiting;
+    o->waiting_bytes += from->waiting_bytes;
+    from->waiting = 0;
+    from->waiting_bytes = 0;
+}
+
+void vnx_outlet_destroy(VnxOutlet *o, NetClientState *netdev)
 {
     VnxOutletFrame *f;
 
@@ -197,9 +205,8 @@ void vnx_outlet_destroy(VnxOutlet *o, NetFilterState *place)
     while ((f = pop(o))) {
         g_free(f);
     }
-    if (o->parked && place->netdev && place->netdev->peer) {
-        NetClientState *netdev = place->netdev, *peer = netdev->peer;
-        NetClientState *sender = o->dir == VNX_TO_GUEST ? netdev : peer;
+    if (o->parked && netdev->peer) {
+        NetClientState *sender = o->dir == VNX_TO_GUEST ? netdev : netdev->peer;
 
         /* Not the frames of a NIC that is gone: their callbacks would touch it. */
         if (o->parked_by == sender) {

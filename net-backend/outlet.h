@@ -62,11 +62,8 @@ typedef struct VnxOutlet {
 void vnx_outlet_init(VnxOutlet *o, VnxDir dir, void (*resume)(void *opaque),
                      void *opaque);
 
-/*
- * Drop what waits; the parked frame too, if @place still has a net client.
- * resume() is not called any more.
- */
-void vnx_outlet_destroy(VnxOutlet *o, NetFilterState *place);
+/* Drop what waits, and the parked frame, too.  resume() is not called any more. */
+void vnx_outlet_destroy(VnxOutlet *o, NetClientState *netdev);
 
 /* True when vnx_outlet_send() may not be called. */
 static inline bool vnx_outlet_blocked(const VnxOutlet *o)
@@ -86,7 +83,7 @@ void vnx_outlet_send(VnxOutlet *o, NetFilterState *place, unsigned flags,
  * A last word: to the receiver itself, past the filters, and even while the VM does not
  * run; lost if it takes nothing.
  */
-void vnx_outlet_send_last(VnxOutlet *o, NetFilterState *place,
+void vnx_outlet_send_last(VnxOutlet *o, NetClientState *netdev,
                           const struct iovec *iov, int iovcnt);
 
 /*
@@ -95,6 +92,9 @@ void vnx_outlet_send_last(VnxOutlet *o, NetFilterState *place,
  */
 void vnx_outlet_put(VnxOutlet *o, NetFilterState *place, unsigned flags, size_t vnet_len,
                     const struct iovec *iov, int iovcnt);
+
+/* What waits in @from waits in @o, behind what waits there. */
+void vnx_outlet_move(VnxOutlet *o, VnxOutlet *from);
 
 /*
  * Send what waits until a frame is parked.

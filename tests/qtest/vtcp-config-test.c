@@ -111,6 +111,37 @@ static void test_properties(void)
     qtest_quit(qts);
 }
 
+/* Its place in the list of filters is final: told so, and nothing has changed. */
+static void test_place_is_final(void)
+{
+    static const struct {
+        const char *name, *value, *is;
+    } tries[] = {
+        { "netdev", "'n1'", "\"n0\"" }, { "queue", "'rx'", "\"all\"" },
+        { "position", "'head'", "\"tail\"" }, { "insert", "'before'", "\"behind\"" },
+    };
+    QTestState *qts = qtest_initf(HUB " -object filter-vtcp,id=f0,netdev=n0"
+                                  " -object filter-buffer,id=f1,netdev=n0,interval=1000");
+    QDict *r;
+
+    for (int i = 0; i < ARRAY_SIZE(tries); i++) {
+        g_autofree char *is = NULL;
+
+        r = set_json(qts, tries[i].name, tries[i].value);
+        g_assert_nonnull(strstr(qdict_get_str(qdict_get_qdict(r, "error"), "desc"),
+                                tries[i].name));
+        qobject_unref(r);
+        is = get_json(qts, tries[i].name);
+        g_assert_cmpstr(is, ==, tries[i].is);
+    }
+    /* QEMU's own filters are as they were */
+    qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': {"
+        " 'path': '/objects/f1', 'property': 'queue', 'value': 'rx' } }");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': {"
+        " 'path': '/objects/f1', 'property': 'position', 'value': 'head' } }");
+    qtest_quit(qts);
+}
+
 static void refused(QTestState *qts, const char *options, const char *why)
 {
     g_autofree char *command = g_strdup_printf(
@@ -147,6 +178,13 @@ static void test_object_add(void)
     refused(qts, "'id': 'f0', 'netdev': 'n0', 'congestion-control': 'x'",
             "congestion-control");
     refused(qts, "'id': 'f0', 'netdev': 'n0', 'position': 'id=f9'", "f9");
+    refused(qts, "'id': 'f0', 'netdev': 'n0', 'position': 'middle'", "position");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-add', 'arguments': {"
+        " 'qom-type': 'filter-buffer', 'id': 'f8', 'netdev': 'n1', 'interval': 1000 } }");
+    refused(qts, "'id': 'f0', 'netdev': 'n0', 'position': 'id=f8'", "different netdev");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-add', 'arguments': {"
+        " 'qom-type': 'secret', 'id': 'f7', 'data': 'x' } }");
+    refused(qts, "'id': 'f0', 'netdev': 'n0', 'position': 'id=f7'", "f7");
     /* members that only fit together, in either order */
     qtest_qmp_assert_success(qts, "{ 'execute': 'object-add', 'arguments': {"
         " 'qom-type': 'filter-vtcp', 'id': 'f0', 'netdev': 'n0',"
@@ -296,6 +334,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("/vnx/vtcp/U1-U5/properties", test_properties);
+    qtest_add_func("/vnx/vtcp/U5/place-is-final", test_place_is_final);
     qtest_add_func("/vnx/vtcp/U5/object-add", test_object_add);
     qtest_add_func("/vnx/vtcp/U5/queries-without-filter", test_queries_without_filter);
     qtest_add_func("/vnx/vtcp/P5/paging", test_paging);

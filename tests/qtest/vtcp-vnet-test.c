@@ -59,7 +59,7 @@ static void test_lengths(void)
         { CSUM | GUEST_CSUM | GUEST_TSO4 | MRG_RXBUF, true },
         { 0, false },
     };
-    World *w = world_new_tap(VTCP);
+    World *w = world_new_tap(1, VTCP);
 
     if (!w) {
         return;
@@ -79,7 +79,7 @@ static void test_lengths(void)
  */
 static void test_before_driver(void)
 {
-    World *w = world_new_tap(VTCP);
+    World *w = world_new_tap(1, VTCP);
 
     if (!w) {
         return;
@@ -97,7 +97,7 @@ static void test_before_driver(void)
 /* The guest's driver starts anew: what vTCP still holds comes with the new header. */
 static void test_reset(void)
 {
-    World *w = world_new_tap(VTCP);
+    World *w = world_new_tap(1, VTCP);
 
     if (!w) {
         return;
@@ -119,7 +119,7 @@ static void test_reset(void)
 /* announce-self sends frames without any header, whatever the NIC has negotiated. */
 static void test_raw(void)
 {
-    World *w = world_new_tap(VTCP);
+    World *w = world_new_tap(1, VTCP);
     struct virtio_net_hdr vnet;
 
     if (!w) {

@@ -35,18 +35,21 @@ static void set_option(int fd, int level, int name, const void *value, socklen_t
     g_assert_cmpint(setsockopt(fd, level, name, value, size), ==, 0);
 }
 
-static World *start(int wire, bool tap, const char *netdev, const char *args)
+static World *start(int wire, bool tap, unsigned queues, const char *netdev,
+                    const char *args)
 {
     World *w = g_new0(World, 1);
     struct timeval limit = { .tv_sec = LIMIT_US / G_USEC_PER_SEC };
 
     w->wire = wire;
     w->tap = tap;
+    w->pairs = queues;
+    w->at = w->pair;
     set_option(wire, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     w->qts = qtest_initf("-nodefaults -M pc -netdev %s "
                          "-device virtio-net-pci,id=nic0,netdev=n0,addr=4,"
-                         "mac=52:54:00:12:34:56,romfile=,disable-legacy=on,mq=off %s",
-                         netdev, args);
+                         "mac=52:54:00:12:34:56,romfile=,disable-legacy=on,mq=%s %s",
+                         netdev, queues > 1 ? "on" : "off", args);
     pc_alloc_init(&w->alloc, w->qts, 0);
     w->pci = qpci_new_pc(w->qts, &w->alloc);
     return w;
@@ -60,7 +63,7 @@ World *world_new(const char *args)
 
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), ==, 0);
     netdev = g_strdup_printf("dgram,id=n0,local.type=fd,local.str=%d", pair[1]);
-    w = start(pair[0], false, netdev, args);
+    w = start(pair[0], false, 1, netdev, args);
     close(pair[1]);
     return w;
 }
@@ -76,12 +79,12 @@ static void silence_ipv6(void)
     }
 }
 
-World *world_new_tap(const char *args)
+World *world_new_tap(unsigned queues, const char *args)
 {
     struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     struct sockaddr_ll addr = { .sll_family = AF_PACKET };
-    g_autofree char *netdev = NULL;
-    int tap, wire, one = 1;
+    g_autoptr(GString) netdev = g_string_new("tap,id=n0,");
+    int tap[PAIRS_MAX], wire, one = 1;
     World *w;
 
     if (unshare(CLONE_NEWNET) < 0) {
@@ -89,13 +92,20 @@ World *world_new_tap(const char *args)
         return NULL;
     }
     silence_ipv6();
-    tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
-    if (tap < 0) {
-        g_test_skip("cannot open /dev/net/tun");
-        return NULL;
-    }
     pstrcpy(ifr.ifr_name, sizeof(ifr.ifr_name), "vnxtap0");
-    g_assert_cmpint(ioctl(tap, TUNSETIFF, &ifr), ==, 0);
+    if (queues > 1) {
+        ifr.ifr_flags |= IFF_MULTI_QUEUE;
+    }
+    for (unsigned i = 0; i < queues; i++) {
+        tap[i] = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
+        if (tap[i] < 0) {
+            g_test_skip("cannot open /dev/net/tun");
+            return NULL;
+        }
+        g_assert_cmpint(ioctl(tap[i], TUNSETIFF, &ifr), ==, 0);
+        g_string_append_printf(netdev, "%s%d", i ? ":" : queues > 1 ? "fds=" : "fd=",
+                               tap[i]);
+    }
 
     /* Only our packet socket speaks here. */
     wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
@@ -109,9 +119,10 @@ World *world_new_tap(const char *args)
     g_assert_cmpint(bind(wire, (void *)&addr, sizeof(addr)), ==, 0);
     set_option(wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
 
-    netdev = g_strdup_printf("tap,id=n0,fd=%d", tap);
-    w = start(wire, true, netdev, args);
-    close(tap);
+    w = start(wire, true, queues, netdev->str, args);
+    for (unsigned i = 0; i < queues; i++) {
+        close(tap[i]);
+    }
     return w;
 }
 
@@ -135,6 +146,14 @@ void world_free(World *w)
 
 /* ---- the guest's driver ---- */
 
+static void pair_start(World *w, unsigned i)
+{
+    w->at = &w->pair[i];
+    w->at->rx = qvirtqueue_setup(&w->dev->vdev, &w->alloc, 2 * i);
+    w->at->tx = qvirtqueue_setup(&w->dev->vdev, &w->alloc, 2 * i + 1);
+    w->at->rx_posted = w->at->rx_seen = w->at->tx_sent = 0;
+}
+
 void guest_start(World *w, uint64_t features, unsigned buffers)
 {
     QPCIAddress addr = { .devfn = QPCI_DEVFN(4, 0) };
@@ -142,26 +161,42 @@ void guest_start(World *w, uint64_t features, unsigned buffers)
     if (!w->dev) {
         w->dev = virtio_pci_new(w->pci, &addr);
         qvirtio_pci_device_enable(w->dev);
-        w->rx_mem = guest_alloc(&w->alloc, RX_BUFFERS * RX_BUFFER_SIZE);
-        w->tx_mem = guest_alloc(&w->alloc, FRAME_MAX);
+        for (unsigned i = 0; i < w->pairs; i++) {
+            w->pair[i].rx_mem = guest_alloc(&w->alloc, RX_BUFFERS * RX_BUFFER_SIZE);
+            w->pair[i].tx_mem = guest_alloc(&w->alloc, FRAME_MAX);
+        }
+        w->ctrl_mem = guest_alloc(&w->alloc, 16);
     }
     qvirtio_start_device(&w->dev->vdev);
     w->features = qvirtio_get_features(&w->dev->vdev) &
                   (features | 1ull << VIRTIO_F_VERSION_1);
     qvirtio_set_features(&w->dev->vdev, w->features);
-    w->rx = qvirtqueue_setup(&w->dev->vdev, &w->alloc, 0);
-    w->tx = qvirtqueue_setup(&w->dev->vdev, &w->alloc, 1);
     w->guest_hdr_len = sizeof(struct virtio_net_hdr_v1);
-    w->rx_posted = w->rx_seen = w->tx_sent = 0;
+    for (unsigned i = 0; i < w->pairs; i++) {
+        pair_start(w, i);
+    }
+    if (w->pairs > 1) {
+        w->ctrl = qvirtqueue_setup(&w->dev->vdev, &w->alloc, 2 * w->pairs);
+        w->ctrl_sent = 0;
+    }
     qvirtio_set_driver_ok(&w->dev->vdev);
-    guest_post(w, buffers);
+    for (unsigned i = w->pairs; i-- > 0; ) {
+        w->at = &w->pair[i];
+        guest_post(w, buffers);
+    }
 }
 
 void guest_reset(World *w)
 {
     qvirtio_reset(&w->dev->vdev);
-    qvirtqueue_cleanup(w->dev->vdev.bus, w->rx, &w->alloc);
-    qvirtqueue_cleanup(w->dev->vdev.bus, w->tx, &w->alloc);
+    for (unsigned i = 0; i < w->pairs; i++) {
+        qvirtqueue_cleanup(w->dev->vdev.bus, w->pair[i].rx, &w->alloc);
+        qvirtqueue_cleanup(w->dev->vdev.bus, w->pair[i].tx, &w->alloc);
+    }
+    if (w->ctrl) {
+        qvirtqueue_cleanup(w->dev->vdev.bus, w->ctrl, &w->alloc);
+        w->ctrl = NULL;
+    }
 }
 
 static QVirtQueue *queue_move(QVirtQueue *from, World *to)
@@ -179,14 +214,13 @@ void guest_move(World *from, World *to)
 
     to->dev = virtio_pci_new(to->pci, &addr);
     qvirtio_pci_device_enable(to->dev);
-    to->rx = queue_move(from->rx, to);
-    to->tx = queue_move(from->tx, to);
-    to->rx_mem = from->rx_mem;
-    to->tx_mem = from->tx_mem;
+    for (unsigned i = 0; i < from->pairs; i++) {
+        to->pair[i] = from->pair[i];
+        to->pair[i].rx = queue_move(from->pair[i].rx, to);
+        to->pair[i].tx = queue_move(from->pair[i].tx, to);
+    }
+    to->at = &to->pair[from->at - from->pair];
     to->guest_hdr_len = from->guest_hdr_len;
-    to->rx_posted = from->rx_posted;
-    to->rx_seen = from->rx_seen;
-    to->tx_sent = from->tx_sent;
     to->features = from->features;
 }
 
@@ -206,12 +240,12 @@ static void offer(World *w, QVirtQueue *q, uint16_t i, uint64_t mem, uint32_t le
 void guest_post(World *w, unsigned buffers)
 {
     while (buffers--) {
-        uint16_t i = w->rx_posted % RX_BUFFERS;
+        uint16_t i = w->at->rx_posted % RX_BUFFERS;
 
-        offer(w, w->rx, i, w->rx_mem + i * RX_BUFFER_SIZE, RX_BUFFER_SIZE,
-              VRING_DESC_F_WRITE, &w->rx_posted);
+        offer(w, w->at->rx, i, w->at->rx_mem + i * RX_BUFFER_SIZE, RX_BUFFER_SIZE,
+              VRING_DESC_F_WRITE, &w->at->rx_posted);
     }
-    w->dev->vdev.bus->virtqueue_kick(&w->dev->vdev, w->rx);
+    w->dev->vdev.bus->virtqueue_kick(&w->dev->vdev, w->at->rx);
 }
 
 static uint16_t used_idx(World *w, QVirtQueue *q)
@@ -221,7 +255,38 @@ static uint16_t used_idx(World *w, QVirtQueue *q)
 
 void guest_looked(World *w)
 {
-    qtest_writew(w->qts, w->rx->avail + 4 + 2 * w->rx->size, used_idx(w, w->rx));
+    QVirtQueue *rx = w->at->rx;
+
+    qtest_writew(w->qts, rx->avail + 4 + 2 * rx->size, used_idx(w, rx));
+}
+
+static void wait_used(World *w, QVirtQueue *q, uint16_t idx)
+{
+    int64_t limit = g_get_monotonic_time() + LIMIT_US;
+
+    while (used_idx(w, q) != idx) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+    }
+}
+
+/* VIRTIO 1.2, 5.1.6.5.5 */
+void guest_use_pairs(World *w, uint16_t pairs)
+{
+    const uint8_t command[] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+                                pairs, pairs >> 8 };
+    const uint64_t ack = w->ctrl_mem + sizeof(command);
+    uint64_t desc = w->ctrl->desc;
+
+    qtest_memwrite(w->qts, w->ctrl_mem, command, sizeof(command));
+    qtest_writeb(w->qts, ack, VIRTIO_NET_ERR);
+    qtest_writeq(w->qts, desc + 16, ack);
+    qtest_writel(w->qts, desc + 24, 1);
+    qtest_writew(w->qts, desc + 28, VRING_DESC_F_WRITE);
+    qtest_writew(w->qts, desc + 14, 1);         /* next of the first, which comes now */
+    offer(w, w->ctrl, 0, w->ctrl_mem, sizeof(command), VRING_DESC_F_NEXT, &w->ctrl_sent);
+    w->dev->vdev.bus->virtqueue_kick(&w->dev->vdev, w->ctrl);
+    wait_used(w, w->ctrl, w->ctrl_sent);
+    g_assert_cmpint(qtest_readb(w->qts, ack), ==, VIRTIO_NET_OK);
 }
 
 /* ---- frames ---- */
@@ -251,7 +316,6 @@ static uint16_t tcp_checksum(const uint8_t *ip_header, size_t tcp_len)
 static void transmit(World *w, Side from, const uint8_t *frame, size_t len)
 {
     static const struct virtio_net_hdr_v1 hdr;
-    int64_t limit = g_get_monotonic_time() + LIMIT_US;
 
     if (from == REMOTE) {
         struct iovec iov[] = {
@@ -262,13 +326,11 @@ static void transmit(World *w, Side from, const uint8_t *frame, size_t len)
         g_assert_cmpint(writev(w->wire, iov, 2), ==, iov[0].iov_len + len);
         return;
     }
-    qtest_memwrite(w->qts, w->tx_mem, &hdr, w->guest_hdr_len);
-    qtest_memwrite(w->qts, w->tx_mem + w->guest_hdr_len, frame, len);
-    offer(w, w->tx, 0, w->tx_mem, w->guest_hdr_len + len, 0, &w->tx_sent);
-    w->dev->vdev.bus->virtqueue_kick(&w->dev->vdev, w->tx);
-    while (used_idx(w, w->tx) != w->tx_sent) {
-        g_assert_cmpint(g_get_monotonic_time(), <, limit);
-    }
+    qtest_memwrite(w->qts, w->at->tx_mem, &hdr, w->guest_hdr_len);
+    qtest_memwrite(w->qts, w->at->tx_mem + w->guest_hdr_len, frame, len);
+    offer(w, w->at->tx, 0, w->at->tx_mem, w->guest_hdr_len + len, 0, &w->at->tx_sent);
+    w->dev->vdev.bus->virtqueue_kick(&w->dev->vdev, w->at->tx);
+    wait_used(w, w->at->tx, w->at->tx_sent);
 }
 
 void send_segment(World *w, Side from, Segment s)
@@ -322,7 +384,7 @@ bool arrived(World *w, Side at)
 {
     struct pollfd p = { .fd = w->wire, .events = POLLIN };
 
-    return at == GUEST ? used_idx(w, w->rx) != w->rx_seen : poll(&p, 1, 0) == 1;
+    return at == GUEST ? used_idx(w, w->at->rx) != w->at->rx_seen : poll(&p, 1, 0) == 1;
 }
 
 size_t take(World *w, Side at, struct virtio_net_hdr *vnet)
@@ -344,15 +406,15 @@ size_t take(World *w, Side at, struct virtio_net_hdr *vnet)
     while (!arrived(w, GUEST)) {
         g_assert_cmpint(g_get_monotonic_time(), <, limit);
     }
-    elem = w->rx->used + 4 +
-           (w->rx_seen++ % w->rx->size) * sizeof(struct vring_used_elem);
+    elem = w->at->rx->used + 4 +
+           (w->at->rx_seen++ % w->at->rx->size) * sizeof(struct vring_used_elem);
     id = qtest_readl(w->qts, elem);
     len = qtest_readl(w->qts, elem + 4);
     g_assert_cmpint(id, <, RX_BUFFERS);
     g_assert_cmpint(len, >=, w->guest_hdr_len + 14);
-    qtest_memread(w->qts, w->rx_mem + id * RX_BUFFER_SIZE, vnet, sizeof(*vnet));
-    qtest_memread(w->qts, w->rx_mem + id * RX_BUFFER_SIZE + w->guest_hdr_len, w->frame,
-                  len - w->guest_hdr_len);
+    qtest_memread(w->qts, w->at->rx_mem + id * RX_BUFFER_SIZE, vnet, sizeof(*vnet));
+    qtest_memread(w->qts, w->at->rx_mem + id * RX_BUFFER_SIZE + w->guest_hdr_len,
+                  w->frame, len - w->guest_hdr_len);
     return len - w->guest_hdr_len;
 }
 
@@ -509,15 +571,32 @@ void vtcp_wait_status(World *w, const char *status)
     }
 }
 
-char *flow_text(World *w, const char *half, const char *name)
+static QDict *only_flow(World *w)
 {
     QDict *r = qtest_qmp(w->qts, "{ 'execute': 'query-vnx-vtcp-flows',"
                                  "  'arguments': { 'id': 'f0' } }");
     QDict *flow = qobject_to(QDict, qlist_peek(qdict_get_qlist(r, "return")));
-    char *text;
 
     g_assert_nonnull(flow);
-    text = g_strdup(qdict_get_str(half ? qdict_get_qdict(flow, half) : flow, name));
+    qobject_ref(flow);
     qobject_unref(r);
+    return flow;
+}
+
+char *flow_text(World *w, const char *half, const char *name)
+{
+    QDict *flow = only_flow(w);
+    char *text = g_strdup(qdict_get_str(half ? qdict_get_qdict(flow, half) : flow, name));
+
+    qobject_unref(flow);
     return text;
+}
+
+int64_t flow_number(World *w, const char *name)
+{
+    QDict *flow = only_flow(w);
+    int64_t number = qdict_get_int(flow, name);
+
+    qobject_unref(flow);
+    return number;
 }

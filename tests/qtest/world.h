@@ -28,6 +28,7 @@
 #define FRAME_MAX 70000
 #define RX_BUFFERS 64
 #define RX_BUFFER_SIZE 2048
+#define PAIRS_MAX 2
 
 #define FIN 0x01
 #define SYN 0x02
@@ -49,20 +50,30 @@ typedef struct Segment {
     struct virtio_net_hdr vnet; /* received only; zero on a datagram wire */
 } Segment;
 
+/* Two rings of the guest's NIC. */
+typedef struct Pair {
+    QVirtQueue *rx, *tx;
+    uint64_t rx_mem, tx_mem;
+    uint16_t rx_posted;         /* avail index */
+    uint16_t rx_seen;           /* used index up to which the guest has looked */
+    uint16_t tx_sent;
+} Pair;
+
 typedef struct World {
     QTestState *qts;
     int wire;                   /* the remote's socket */
     bool tap;
+    unsigned pairs;             /* of the NIC, as many as its netdev has queues */
 
     QGuestAllocator alloc;
     QPCIBus *pci;
     QVirtioPCIDevice *dev;
-    QVirtQueue *rx, *tx;
-    uint64_t rx_mem, tx_mem;
+    Pair pair[PAIRS_MAX];
+    Pair *at;                   /* where the guest sends and looks; pair[0] at first */
+    QVirtQueue *ctrl;           /* with several pairs */
+    uint64_t ctrl_mem;
+    uint16_t ctrl_sent;
     size_t guest_hdr_len;
-    uint16_t rx_posted;         /* avail index */
-    uint16_t rx_seen;           /* used index up to which the guest has looked */
-    uint16_t tx_sent;
     uint64_t features;
     uint8_t markers;
 
@@ -72,17 +83,19 @@ typedef struct World {
 /* Start QEMU with "-netdev dgram,id=n0" and the NIC "nic0" on it, and @args. */
 World *world_new(const char *args);
 /* The same with a tap and its vnet header; NULL, the test skipped, where it cannot be. */
-World *world_new_tap(const char *args);
+World *world_new_tap(unsigned queues, const char *args);
 /* End QEMU, and check that it ends well; the wire stays open. */
 void world_end(World *w);
 void world_free(World *w);
 
-/* Guest driver: negotiate what is offered of @features, and post @buffers. */
+/* Guest driver: negotiate what is offered of @features; post @buffers in each pair. */
 void guest_start(World *w, uint64_t features, unsigned buffers);
 void guest_reset(World *w);
+/* Use so many pairs from now on; the driver has negotiated VIRTIO_NET_F_MQ. */
+void guest_use_pairs(World *w, uint16_t pairs);
 /* The guest has migrated: its driver goes on, with all it knows, in @to. */
 void guest_move(World *from, World *to);
-void guest_post(World *w, unsigned buffers);
+void guest_post(World *w, unsigned buffers);     /* in w->at, as all that follows */
 /* Say that the driver has looked at every received frame (used_event). */
 void guest_looked(World *w);
 
@@ -118,5 +131,6 @@ void vtcp_wait_stat(World *w, const char *name, uint64_t value);
 void vtcp_wait_status(World *w, const char *status);
 /* A member of a half of the only flow of f0, as text of a "state", or as a number. */
 char *flow_text(World *w, const char *half, const char *name);
+int64_t flow_number(World *w, const char *name);
 
 #endif /* VNX_QTEST_WORLD_H */
