@@ -177,6 +177,7 @@ static void conn_drop_state(VnxConn *c)
         h->reserved = 0;
         h->early = h->una;
         vnx_segbuf_clear(&h->buf, &v->pool);
+        half_sender_stop(h);
         vnx_timer_remove(&v->timers, &h->timer);
         c->rst_due[d] = false;
         if (c->work[d].data) {

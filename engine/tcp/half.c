@@ -56,6 +56,7 @@ void half_init(VnxHalf *h, VnxDir dir)
     h->reason = VNX_REASON_HANDSHAKE;
     h->demand = DEMAND_INITIAL;
     vnx_timer_init(&h->timer);
+    h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
 }
 
 void half_set_una(VnxHalf *h, uint32_t una)
@@ -80,6 +81,7 @@ static void half_start_buffer(VnxHalf *h, uint32_t seq)
     h->nxt = seq;
     h->max = seq;
     h->demand_mark = seq;
+    half_sender_start(h, seq);
     ecn_start(h);
 }
 
@@ -124,6 +126,7 @@ void half_start_cc(VnxHalf *h)
 
     vnx_cc_start(&h->cc, profile->cc[h->dir], half_mss(h), &profile->cc_params,
                  half_conn(h)->v->now);
+    h->undo.valid = false;
 }
 
 /* The handshake is complete and all of it is acknowledged. */
@@ -133,7 +136,6 @@ void half_establish(VnxHalf *h)
 
     half_start_buffer(h, h->una);
     half_start_cc(h);
-    h->recover = h->una;
     if (no == VNX_REASON_NONE) {
         half_joined(h);
     } else {
@@ -281,9 +283,7 @@ void half_check_drained(VnxHalf *h)
         seq_lt(h->una, h->rcv_nxt)) {
         return;
     }
-    vnx_timer_stop(&h->timer);
-    h->recovery = h->rto_recovery = false;
-    h->inflate = 0;
+    half_sender_stop(h);
     h->nxt = h->max = seq_max(h->max, h->s_max);
     if (seq_ge(h->r_edge, h->adv_edge) || half_finished(h)) {
         half_set_state(h, VNX_HALF_OBSERVING, h->reason);
@@ -316,9 +316,6 @@ bool half_try_join(VnxHalf *h, const VnxPacket *p)
     }
     if (!queued) {
         half_start_buffer(h, p->seq);
-        h->inflate = h->dupacks = h->backoff = 0;
-        h->recovery = h->rto_recovery = false;
-        h->recover = h->una;
     }
     if (at_once) {
         half_joined(h);
@@ -393,6 +390,7 @@ void half_abort_join(VnxHalf *h)
     bool promised;
 
     vnx_segbuf_clear(&h->buf, &half_conn(h)->v->pool);
+    half_sender_stop(h);
     h->nxt = h->max = h->s_max;
     h->trouble = h->s_max;
     promised = seq_lt(h->r_edge, h->adv_edge);
@@ -427,7 +425,7 @@ void half_discard(VnxHalf *h)
     VnxVtcp *v = half_conn(h)->v;
 
     vnx_segbuf_clear(&h->buf, &v->pool);
-    vnx_timer_stop(&h->timer);
+    half_sender_stop(h);
     half_set_early(h, h->una);
     if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
         h->state == VNX_HALF_JOINING) {
@@ -482,13 +480,13 @@ static void half_change_cc(VnxHalf *h)
 /* The profile has changed, or the instance.  @old_cap: half_cap() before that. */
 void half_change_profile(VnxHalf *h, uint32_t old_cap)
 {
-    VnxVtcp *v = half_conn(h)->v;
-    int64_t deadline = v->now + half_rto(h);
+    int64_t deadline = half_conn(h)->v->now + half_rto(h);
 
     h->kept_cap = h->buf.real + h->reserved > half_cfg(h)->flow_buffer_size ? old_cap : 0;
     half_change_cc(h);
-    if (vnx_timer_running(&h->timer) && h->timer.deadline_ns > deadline) {
-        vnx_timer_set(&v->timers, &h->timer, deadline);
+    if (h->rto_at_ns != VNX_NEVER && h->rto_at_ns > deadline) {
+        h->rto_at_ns = deadline;
+        half_arm(h);
     }
     if (half_conn(h)->state == VNX_FLOW_ESTABLISHED) {
         half_reconsider(h);

@@ -96,7 +96,8 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
 {
     VnxConn *c = half_conn(r);
     uint32_t window = (uint32_t)p->window << c->end[r->dir].wscale;
-    uint32_t in_flight = seq_ahead(r->nxt, r->una), old_edge = r->r_edge;
+    uint32_t old_edge = r->r_edge;
+    bool moved = seq_gt(p->ack, r->una), duplicate = false;
 
     if (seq_lt(p->ack, r->una)) {
         return;
@@ -111,26 +112,25 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
     if (seq_gt(p->ack, r->una) || seq_lt(r->wl1, p->seq) ||
         (r->wl1 == p->seq && seq_le(r->wl2, p->ack))) {
         r->r_edge = p->ack + window;
-        r->r_wnd_max = MAX(r->r_wnd_max, window);
+        half_learn_window(r, window);
         r->wl1 = p->seq;
         r->wl2 = p->ack;
-        if (r->persisting && seq_gt(r->r_edge, r->nxt)) {
+        if (r->persisting && seq_gt(r->r_edge, seq_max(r->una, p->ack))) {
             r->backoff = 0;                     /* the probing is over */
         }
     }
-    if (seq_gt(p->ack, r->una)) {
-        half_ack_advanced(r, p->ack, in_flight);
-        if (r->state == VNX_HALF_JOINING && seq_ge(r->una, r->buf_seq)) {
-            half_joined(r);
-        }
-    } else if (half_fast(r) && pure) {
+    if (!moved && half_fast(r) && pure) {
         if (r->persisting) {
             r->progress_ns = c->v->now;         /* R answers, it is only full */
         }
-        if (half_holds(r) && seq_gt(r->max, r->una) && !r->persisting &&
-            (r->r_edge == old_edge || p->n_sack) && !c->new_syn && !r->probe_passed) {
-            half_dupack(r);
-        }
+        duplicate = half_holds(r) && seq_gt(r->max, r->una) && !r->persisting &&
+                    (r->r_edge == old_edge || p->n_sack) && !c->new_syn && !r->probe_passed;
+    }
+    if (moved || half_fast(r)) {
+        half_acknowledged(r, p, duplicate);
+    }
+    if (moved && r->state == VNX_HALF_JOINING && seq_ge(r->una, r->buf_seq)) {
+        half_joined(r);
     }
     if (r->state == VNX_HALF_ACCELERATING) {
         half_reserve(r);
@@ -163,14 +163,15 @@ static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
     }
     if (p->seq != d->s_max) {
         d->trouble = seq_max(d->s_max, end);
+        if (!half_holds(d)) {
+            vnx_txq_clear(&d->txq, &c->v->txpool);      /* Karn */
+        }
         if (seq_gt(p->seq, d->s_max)) {
             c->v->stats.out_of_order++;
             d->out_of_order++;
         }
-    } else if (!d->timing && !half_holds(d) && end != p->seq) {
-        d->timing = true;
-        d->timed_seq = end;
-        d->timed_ns = c->v->now;
+    } else if (vnx_txq_empty(&d->txq) && end != p->seq) {
+        vnx_txq_sent(&d->txq, &c->v->txpool, p->seq, end, c->v->now); /* one at a time */
     }
     d->bytes += fresh;
     if (fin) {
@@ -242,11 +243,7 @@ static VnxVerdict input_joining(VnxConn *c, VnxHalf *d, VnxPacket *p)
 {
     half_learn_segment_size(d, p);
     d->nxt = d->max = d->rcv_nxt;
-    if (!d->timing) {
-        d->timing = true;
-        d->timed_seq = d->nxt;
-        d->timed_ns = c->v->now;
-    }
+    vnx_txq_sent(&d->txq, &c->v->txpool, p->seq, d->nxt, c->v->now);
     return conn_forward(c, d->dir, p);
 }
 

@@ -84,18 +84,17 @@ static uint32_t frame_max(const VnxHalf *h)
 
 /*
  * Send [@seq, @seq + @len) from the buffer, and S's FIN if that follows; less where
- * the buffer is too scattered for one frame (h->nxt tells).
- * @retransmit: a repetition that leaves nxt where it is.
+ * the buffer is too scattered for one frame (h->nxt or the queue tells).
  * Returns false if the direction is busy: the connection is queued for it.
  */
-bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
+bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
 {
     VnxConn *c = half_conn(h);
     VnxVtcp *v = c->v;
     struct iovec iov[VNX_EMIT_IOV];
     VnxBuild b = { .seq = seq, .flags = VNX_TCP_ACK };
     uint32_t got = 0, end;
-    bool fin, cwr = h->cwr_due && !retransmit && seq_ge(seq, h->max);
+    bool fin, fresh = seq_ge(seq, h->max), cwr = h->cwr_due && fresh;
 
     if (conn_lane(c, h->dir)->busy) {
         conn_queue(c, h->dir);
@@ -117,7 +116,7 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
                                       seq_le(h->psh_seq, end)))) {
         b.flags |= VNX_TCP_PSH;
     }
-    if (got && c->ecn && !retransmit && seq_ge(seq, h->max)) {
+    if (got && c->ecn && fresh) {
         b.ecn = VNX_ECN_ECT0;
         b.flags |= cwr ? VNX_TCP_CWR : 0;
     }
@@ -133,14 +132,9 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
     if (b.flags & VNX_TCP_CWR) {
         h->cwr_due = false;
     }
-    end += fin;
-    if (retransmit || seq_lt(seq, h->max)) {
+    if (seq_lt(seq, h->nxt)) {
         v->stats.retransmits++;
         h->retransmits++;
-        vnx_rtt_forget(&h->rtt);
-        if (h->timing && seq_gt(h->timed_seq, seq) && seq_lt(seq, h->max)) {
-            h->timing = false;          /* Karn: it would be ambiguous */
-        }
         conn_event(c, &(VnxVtcpEvent) {
             .type = VNX_EVENT_RETRANSMIT,
             .dir = h->dir,
@@ -148,22 +142,8 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit)
             .len = got,
             .by_rto = h->rto_recovery,
         });
-    } else {
-        vnx_rtt_sent(&h->rtt, seq, end, v->now);
-        if (!h->timing) {
-            h->timing = true;
-            h->timed_seq = end;
-            h->timed_ns = v->now;
-        }
     }
-    if (!retransmit) {
-        if (seq == h->una && seq_le(h->max, seq)) {
-            h->progress_ns = v->now;    /* R's turn begins; not by repeating */
-        }
-        h->nxt = end;
-    }
-    h->max = seq_max(h->max, end);
-    half_arm(h);
+    half_sent(h, seq, end + fin);
     return true;
 }
 
@@ -178,46 +158,91 @@ static void half_idle_check(VnxHalf *h)
     }
 }
 
-/* Send what the buffer has as far as R's window and cwnd go. */
-void half_output(VnxHalf *h)
+/*
+ * @len bytes could go in one frame, if it were not for congestion control: how many may.
+ * Whole segments only.
+ */
+static uint32_t half_allowed(const VnxHalf *h, uint32_t len)
 {
-    uint32_t max = frame_max(h);
+    uint32_t room = half_room(h);
 
-    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
-        return;
+    if (room >= len) {
+        return len;
     }
-    h->cwnd_limited = false;
-    half_idle_check(h);
+    return room < MIN(len, h->smss) ? 0 : room - room % h->smss;
+}
+
+/* Send again what is lost.  False: some of it has to wait, and so has what is new. */
+static bool half_repeat(VnxHalf *h)
+{
+    uint32_t begin, end;
+
+    while (vnx_txq_next_lost(&h->txq, &begin, &end)) {
+        uint32_t data = seq_ahead(h->rcv_nxt, begin), len, allowed;
+
+        data = MIN(data, end - begin);
+        len = MIN(MIN(data, frame_max(h)), seq_ahead(h->r_edge, begin));
+        if (data && !len) {
+            return false;               /* R took its window back */
+        }
+        allowed = half_allowed(h, len);
+        if (!allowed && len) {
+            h->cwnd_limited = true;
+            if (!h->at_once) {
+                return false;
+            }
+            allowed = MIN(len, h->smss);
+        }
+        if (!half_send_segment(h, begin, allowed)) {
+            return false;
+        }
+        h->at_once = false;
+    }
+    h->at_once = false;
+    return true;
+}
+
+/* Send what is new as far as R's window and congestion control go. */
+static void half_send_new(VnxHalf *h)
+{
     for (;;) {
         uint32_t avail = seq_ahead(h->rcv_nxt, h->nxt);
         bool fin = half_fin_to_send(h);
         uint32_t window = seq_ahead(h->r_edge, h->nxt);
-        uint32_t cwnd = seq_ahead(h->una + half_cwnd(h), h->nxt);
-        uint32_t len = MIN(MIN(avail, max), window);
+        uint32_t len = MIN(MIN(avail, frame_max(h)), window), allowed;
 
-        if (half_cwnd(h) == VNX_CC_UNLIMITED) {
-            cwnd = UINT32_MAX;
-        }
         if (!avail && !fin) {
             break;
         }
-        if (cwnd < MIN(len, h->smss) || !cwnd) {
+        allowed = half_allowed(h, len);
+        if (len ? !allowed : !half_room(h)) {
             h->cwnd_limited = true;
             break;
-        }
-        if (cwnd < len) {               /* whole segments only */
-            len = cwnd - (cwnd >= h->smss ? cwnd % h->smss : 0);
         }
         if (avail && !len) {
             break;
         }
         /* RFC 9293 3.8.6.2.1: no silly window; the persist timer overrides */
-        if (len < h->smss && len < avail && len < h->r_wnd_max / 2 && h->nxt != h->una) {
+        if (allowed < h->smss && allowed < avail && allowed < h->r_wnd_max / 2 &&
+            h->nxt != h->una) {
             break;
         }
-        if (!half_send_segment(h, h->nxt, len, false)) {
-            return;
+        if (!half_send_segment(h, h->nxt, allowed)) {
+            break;
         }
+    }
+}
+
+/* Send what there is to send, and is allowed. */
+void half_output(VnxHalf *h)
+{
+    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
+        return;
+    }
+    h->cwnd_limited = false;
+    half_idle_check(h);
+    if (h->frto == VNX_FRTO_NEW_DATA || half_repeat(h)) {
+        half_send_new(h);
     }
     half_arm(h);
 }

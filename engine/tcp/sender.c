@@ -1,17 +1,31 @@
 /*
- * vnx: the sender toward R - loss recovery and timers
+ * vnx: the sender toward R - what may leave, in which pieces, and the timers
  *
- * NewReno (RFC 6582) on duplicate ACKs, RFC 6298 on silence, a persist timer (RFC
- * 9293 3.8.6.1) on a closed window.  Congestion control is behind <vnx/cc.h>; toward
- * the guest it is "none", which only restricts what follows a timeout.
+ * What may leave is what congestion control (<vnx/cc.h>; toward the guest "none") lets
+ * be under way, less RFC 6675's pipe.  Which losses there are is recovery.c's to find: it
+ * marks them in the transmission queue, and output.c sends what is marked before
+ * anything new.
  *
- * After a timeout the half goes back to una and repeats from there as ACKs let
- * it (RFC 5681 3.1 restart), in segments of one MSS or as many as cwnd has.
+ * Each half has one timer, for the first of three times:
+ *   rto       RFC 6298's timeout, or the persist timeout (RFC 9293 3.8.6.1) while R's
+ *             closed window is all that holds the sender;
+ *   reorder   RACK's: what is missing by then is lost, not late (RFC 8985 6.2);
+ *   probe     TLP's: R is silent, one more segment makes it speak (RFC 8985 7).
+ * While R cannot look at what it was sent (a guest off the CPU, a busy queue) none of them
+ * means anything, and all are put off (rule 9).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "engine/tcp/vtcp-private.h"
+
+/* RFC 8985 7.2 leaves a floor to the implementation.  So long a wait costs a fast path little,
+ * and timers that expire less often cost less. */
+#define PTO_MIN_NS (10 * VNX_MS_NS)
+/* WCDelAckT of RFC 8985 7.2: so long may R keep the ACK of a single segment. */
+#define DELAYED_ACK_MAX_NS (200 * VNX_MS_NS)
+/* A window up to this is used whole; RFC 9293 3.7.1's default MSS */
+#define HALVED_WINDOW_MIN 536u
 
 /* What R's MSS option leaves for payload (RFC 6691: options come off). */
 uint32_t half_mss(const VnxHalf *h)
@@ -22,7 +36,28 @@ uint32_t half_mss(const VnxHalf *h)
     if (h->path_mss) {
         mss = MIN(mss, h->path_mss);
     }
-    return h->seg_seen ? MIN(mss, h->seg_seen) : mss;
+    if (h->seg_seen) {
+        mss = MIN(mss, h->seg_seen);
+    }
+    /* Two segments fit every window that R offered, or its delayed ACK would stop the
+     * sender for as long (RFC 9293 3.8.6.3: one ACK for two segments) */
+    if (h->r_wnd_max > HALVED_WINDOW_MIN) {
+        mss = MIN(mss, MAX(h->r_wnd_max / 2, VNX_MSS_MIN));
+    }
+    return mss;
+}
+
+/* R offers @window bytes. */
+void half_learn_window(VnxHalf *h, uint32_t window)
+{
+    if (window > h->r_wnd_max) {
+        bool small = h->r_wnd_max / 2 <= h->smss;
+
+        h->r_wnd_max = window;
+        if (small) {
+            h->smss = half_mss(h);
+        }
+    }
 }
 
 /* The size of S's wire segments, which is what the path to R is known to carry. */
@@ -58,19 +93,42 @@ void half_too_big(VnxHalf *h, const VnxTooBig *too_big)
     h->path_mss = mss;
     h->smss = half_mss(h);
     c->v->stats.too_big++;
-    h->timing = false;
-    vnx_rtt_forget(&h->rtt);
-    h->nxt = h->una;            /* again, in smaller pieces; no sign of congestion */
+    /* again, in smaller pieces; no sign of congestion */
+    vnx_txq_lose_range(&h->txq, &c->v->txpool, h->una, h->nxt);
     half_output(h);
 }
 
-uint32_t half_cwnd(const VnxHalf *h)
+/* Bytes that may be under way. */
+static uint32_t half_cwnd(const VnxHalf *h)
 {
+    uint32_t extra = h->inflate;
+
     if (h->cc.cwnd == VNX_CC_UNLIMITED) {
         return VNX_CC_UNLIMITED;
     }
+    if (h->cc.ops->own_recovery) {
+        extra = 0;
+    } else if (!h->recovery && !h->rto_recovery && !half_uses_sack(h)) {
+        extra = MIN(h->dupacks, 2u) * h->smss;          /* limited transmit, RFC 3042 */
+    }
     /* smss may have grown since: one segment may always be under way */
-    return MAX(h->cc.cwnd, h->smss) + h->inflate;
+    return MAX(h->cc.cwnd, h->smss) + extra;
+}
+
+/* Bytes that congestion control lets leave now; VNX_CC_UNLIMITED: as many as there are. */
+uint32_t half_room(const VnxHalf *h)
+{
+    uint32_t cwnd = half_cwnd(h), pipe = vnx_txq_pipe(&h->txq), room;
+
+    if (cwnd == VNX_CC_UNLIMITED) {
+        return VNX_CC_UNLIMITED;
+    }
+    if (h->recovery && half_uses_sack(h) && !h->cc.ops->own_recovery) {
+        room = h->prr.quota;
+    } else {
+        room = cwnd > pipe ? cwnd - pipe : 0;
+    }
+    return pipe ? room : MAX(room, h->smss);
 }
 
 int64_t half_rto(const VnxHalf *h)
@@ -88,147 +146,205 @@ static bool half_owes_fin(const VnxHalf *h)
            seq_le(h->una, h->fin_seq);
 }
 
-/* Start the timer that this half needs, if it does not run yet; stop a needless one. */
-void half_arm(VnxHalf *h)
+/* Sending begins at @seq: nothing is under way, and nothing is known of losses. */
+void half_sender_start(VnxHalf *h, uint32_t seq)
 {
-    VnxVtcp *v = half_conn(h)->v;
-    bool outstanding = seq_gt(h->nxt, h->una);
+    half_sender_stop(h);
+    h->recover = seq - 1;
+    h->rtt_mark = seq;
+    h->backoff = 0;
+    h->rack = (VnxRack) { .fack = seq, .mult = 1 };
+}
+
+/* Nothing is to be sent, or repeated, any more. */
+void half_sender_stop(VnxHalf *h)
+{
+    vnx_txq_clear(&h->txq, &half_conn(h)->v->txpool);
+    vnx_timer_stop(&h->timer);
+    h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
+    h->persisting = h->at_once = false;
+    h->recovery = h->rto_recovery = false;
+    h->inflate = h->dupacks = 0;
+    h->frto = VNX_FRTO_NONE;
+    h->tail_probe.out = h->undo.valid = false;
+}
+
+/* Let rto_at_ns be as it has to.  False: there is nothing to wait for. */
+static bool half_wait(VnxHalf *h)
+{
+    bool outstanding = seq_ahead(h->nxt, h->una) > h->txq.lost;
 
     if (!half_holds(h) && !half_owes_fin(h)) {
+        h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
         vnx_timer_stop(&h->timer);
-        return;
+        return false;
     }
-    if (outstanding == h->persisting || !vnx_timer_running(&h->timer)) {
+    if (outstanding == h->persisting || h->rto_at_ns == VNX_NEVER) {
+        int64_t now = half_conn(h)->v->now;
+
         if (!outstanding && !h->persisting) {
-            h->progress_ns = v->now;
+            h->progress_ns = now;
         }
         h->persisting = !outstanding;
-        vnx_timer_set(&v->timers, &h->timer, v->now + half_rto(h));
+        h->rto_at_ns = now + half_rto(h);
     }
+    return true;
 }
 
-/* Restart the timer from now (RFC 6298 5.3). */
-static void half_rearm(VnxHalf *h)
+static void half_set_timer(VnxHalf *h)
 {
-    vnx_timer_stop(&h->timer);
-    half_arm(h);
+    vnx_timer_set(&half_conn(h)->v->timers, &h->timer,
+                  MIN(h->rto_at_ns, MIN(h->reorder_at_ns, h->probe_at_ns)));
 }
 
-/* Repeat the first segment that R misses. */
-static void half_retransmit(VnxHalf *h)
+/* RFC 8985 7.2: R has been heard, or sent something new: when to probe if nothing follows. */
+static void schedule_tail_probe(VnxHalf *h)
 {
-    uint32_t len = MIN(seq_ahead(h->rcv_nxt, h->una), h->smss);
+    VnxVtcp *v = half_conn(h)->v;
+    uint32_t pipe = vnx_txq_pipe(&h->txq);
+    int64_t pto = 2 * h->rtt.srtt_ns;
 
-    len = MIN(len, seq_ahead(h->max, h->una));
-    if (len && seq_ge(h->una, h->r_edge)) {
-        half_send_probe(h);             /* R took its window back */
+    h->probe_at_ns = VNX_NEVER;
+    if (!half_uses_sack(h) || !pipe || h->txq.sacked || h->recovery || h->rto_recovery ||
+        h->tail_probe.out) {
         return;
     }
-    half_send_segment(h, h->una, MIN(len, seq_ahead(h->r_edge, h->una)), true);
+    if (!pto) {
+        pto = VNX_RTO_INITIAL_NS;
+    } else if (pipe <= h->smss) {
+        pto += DELAYED_ACK_MAX_NS;
+    }
+    /* A guest that is off the CPU for some of its neighbours' slices has lost nothing. */
+    pto = MAX(pto, h->dir == VNX_TO_GUEST ? half_cfg(h)->min_rto_ms * VNX_MS_NS / 2
+                                          : PTO_MIN_NS);
+    h->probe_at_ns = v->now + pto;
+    if (h->rto_at_ns != VNX_NEVER) {            /* instead of the timeout at the latest */
+        h->probe_at_ns = MIN(h->probe_at_ns, h->rto_at_ns);
+    }
+}
+
+/* Start the timers that this half needs, if they do not run yet; stop needless ones. */
+void half_arm(VnxHalf *h)
+{
+    if (half_wait(h)) {
+        half_set_timer(h);
+    }
+}
+
+/* The same, but from now on (RFC 6298 5.3). */
+void half_rearm(VnxHalf *h)
+{
+    h->rto_at_ns = VNX_NEVER;
+    if (half_wait(h)) {
+        schedule_tail_probe(h);
+        half_set_timer(h);
+    }
+}
+
+/* [@begin, @end) has left: what was sent before, or what is next, or both. */
+void half_sent(VnxHalf *h, uint32_t begin, uint32_t end)
+{
+    VnxVtcp *v = half_conn(h)->v;
+    uint32_t nxt = h->nxt;
+
+    if (seq_lt(begin, nxt)) {
+        uint32_t again = seq_lt(end, nxt) ? end : nxt;
+
+        vnx_txq_resent(&h->txq, &v->txpool, begin, again, v->now);
+        h->undo.again += again - begin;
+        if (begin == h->una) {
+            h->rto_at_ns = VNX_NEVER;
+        }
+    }
+    if (seq_gt(end, nxt)) {
+        vnx_txq_sent(&h->txq, &v->txpool, nxt, end, v->now);
+        if (nxt == h->una) {
+            h->progress_ns = v->now;    /* R's turn begins; not by repeating */
+        }
+        h->nxt = end;
+        h->max = seq_max(h->max, end);
+    }
+    if (h->recovery) {
+        h->prr.out += end - begin;
+        h->prr.quota -= MIN(h->prr.quota, end - begin);
+    }
+    if (half_wait(h)) {
+        if (h->nxt != nxt) {
+            schedule_tail_probe(h);
+        }
+        half_set_timer(h);
+    }
 }
 
 /*
- * R's cumulative ACK has moved to @ack; una is still the old one.
- * @in_flight: before this ACK.
+ * R could not answer so far (rule 9): all times begin anew, and what is under way gives no
+ * sample.
  */
-void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight)
+static void half_put_off(VnxHalf *h)
 {
     VnxVtcp *v = half_conn(h)->v;
-    uint32_t n = ack - h->una;
-    int64_t sample = 0, rtt_ns = vnx_rtt_acked(&h->rtt, ack, v->now);
-    bool was_recovering = h->recovery || h->rto_recovery;
 
-    if (h->timing && seq_ge(ack, h->timed_seq)) {
-        sample = v->now - h->timed_ns;
-        vnx_rtt_sample(&h->rtt, sample);
-        h->timing = false;
-    }
-    if (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING ||
-        h->state == VNX_HALF_JOINING) {
-        uint32_t held = MIN(seq_ahead(ack, h->buf_seq), h->buf.len);
-
-        vnx_segbuf_consume(&h->buf, &v->pool, held);
-        h->buf_seq += held;
-    }
-    half_set_una(h, ack);
-    h->probe_passed = false;
-    if (seq_lt(h->nxt, ack)) {
-        h->nxt = ack;
-    }
-    h->max = seq_max(h->max, ack);
-    if (seq_lt(h->rcv_nxt, ack) && h->state != VNX_HALF_OBSERVING && !h->buf.len &&
-        !half_finished(h)) {
-        h->rcv_nxt = h->buf_seq = ack;  /* passed on while draining */
-    }
-    if (sample || seq_gt(ack, h->recover)) {
-        h->backoff = 0;         /* new data got there: RFC 6298 5.7, RFC 8961 4 (4) */
-    }
-    h->progress_ns = v->now;
-    if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
-        return;
-    }
-    if (h->recovery) {
-        if (seq_ge(ack, h->recover)) {          /* full ACK, RFC 6582 3.2 (3) */
-            h->recovery = false;
-            h->inflate = 0;
-            h->dupacks = 0;
-        } else {                                /* partial ACK */
-            h->inflate -= MIN(h->inflate, n);
-            if (n >= h->smss) {
-                h->inflate += h->smss;
-            }
-            half_retransmit(h);
-        }
-    } else {
-        h->dupacks = 0;
-        if (h->rto_recovery && seq_ge(ack, h->recover)) {
-            h->rto_recovery = false;
-        }
-        h->cc.mss = h->smss;
-        if (!h->marked || h->cc.ops->counts_marks) {
-            h->cc.ops->on_ack(&h->cc, &(VnxCcAck) {
-                .now_ns = v->now,
-                .acked = n,
-                .marked = h->marked ? n : 0,
-                .in_flight = in_flight,
-                .rtt_ns = rtt_ns,
-                .srtt_ns = h->rtt.srtt_ns,
-                .min_rtt_ns = h->rtt.min_ns,
-                .cwnd_limited = h->cwnd_limited,
-            });
-        }
-    }
-    if (was_recovering && !h->recovery && !h->rto_recovery && h->cc.ops->on_recovered) {
-        h->cc.ops->on_recovered(&h->cc, v->now);
+    h->rtt_mark = h->nxt;
+    if (h->reorder_at_ns <= v->now) {
+        h->reorder_at_ns = v->now + MAX(h->rtt.srtt_ns, VNX_MS_NS);
     }
     half_rearm(h);
 }
 
-/* R repeated its ACK: something behind una got there before una (RFC 5681 3.2). */
-void half_dupack(VnxHalf *h)
+/* R's window is closed, or too small to be worth a segment: use what there is, or ask. */
+static void half_persist(VnxHalf *h)
 {
-    VnxVtcp *v = half_conn(h)->v;
+    uint32_t seq = h->nxt, end, len;
 
-    h->dupacks++;
-    h->n_dupacks++;
-    if (h->recovery) {
-        h->inflate += h->smss;
-        return;
+    vnx_txq_next_lost(&h->txq, &seq, &end);
+    len = MIN(seq_ahead(h->r_edge, seq), seq_ahead(h->rcv_nxt, seq));
+    if (len) {
+        half_send_segment(h, seq, MIN(len, h->smss));
+    } else {
+        half_send_probe(h);
     }
-    if (h->dupacks < half_cfg(h)->dupack_threshold || seq_lt(h->una, h->recover)) {
-        return;
-    }
-    h->cc.mss = h->smss;
-    h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_FAST, seq_ahead(h->max, h->una), v->now);
-    ecn_reduced(h);
-    h->recovery = true;
-    h->recover = h->max;
-    h->inflate = h->cc.cwnd == VNX_CC_UNLIMITED ? 0 : h->dupacks * h->smss;
-    h->timing = false;
-    v->stats.fast_retransmits++;
-    h->fast_retransmits++;
-    half_retransmit(h);
     half_rearm(h);
+}
+
+/* RFC 8985 7.3: something new if there is, else the last segment again. */
+static void half_probe_tail(VnxHalf *h)
+{
+    bool fin = half_fin_to_send(h);
+    uint32_t seq = h->nxt, len = seq_ahead(h->rcv_nxt, seq), window;
+    bool again = (!len || seq_ge(seq, h->r_edge)) && !(fin && !len);
+
+    h->probe_at_ns = VNX_NEVER;
+    if (again) {
+        seq = seq_max(h->nxt - h->smss, h->una);
+        fin = h->fin_seen && seq_gt(h->nxt, h->fin_seq);
+        len = h->nxt - seq - fin;
+    }
+    window = seq_ahead(h->r_edge, seq);
+    if ((len && !window) || !half_send_segment(h, seq, MIN(MIN(len, h->smss), window))) {
+        half_rearm(h);
+        return;
+    }
+    h->tail_probe = (VnxTailProbe) { .out = true, .again = again, .end = h->nxt };
+    half_conn(h)->v->stats.tail_loss_probes++;
+    half_rearm(h);
+}
+
+/* RFC 6298 5.4 to 5.7 */
+static void half_retransmission_timeout(VnxHalf *h)
+{
+    VnxConn *c = half_conn(h);
+    VnxVtcp *v = c->v;
+
+    v->stats.rto_retransmits++;
+    h->rto_retransmits++;
+    half_lose_on_timeout(h);
+    h->rto_at_ns = VNX_NEVER;
+    half_output(h);
+    if (seq_ahead(h->nxt, h->una) <= h->txq.lost) {
+        /* R's window is closed over data that was sent */
+        half_send_probe(h);
+    }
+    half_arm(h);
 }
 
 /* The timer of @h has expired. */
@@ -239,50 +355,21 @@ void half_timeout(VnxHalf *h)
 
     if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
         conn_reset(c);
-        return;
-    }
-    if (conn_lane(c, h->dir)->busy ||
-        (v->ops->receiver_stalled &&
-         v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
-        /* R has not had the chance to answer (rule 9) */
-        h->timing = false;
-        half_rearm(h);
-        return;
-    }
-    h->backoff = MIN(h->backoff + 1, 32u);
-    if (h->persisting) {
-        /* a window too small for a segment (SWS) but not closed: use it */
-        uint32_t len = MIN(seq_ahead(h->r_edge, h->nxt), seq_ahead(h->rcv_nxt, h->nxt));
-
-        if (len && half_cwnd(h) >= h->smss) {
-            half_send_segment(h, h->nxt, MIN(len, h->smss), false);
-        } else if (seq_ge(h->nxt, h->r_edge) || !len) {
-            half_send_probe(h);
-        }
-        half_rearm(h);
-        return;
-    }
-    v->stats.rto_retransmits++;
-    h->rto_retransmits++;
-    h->cc.mss = h->smss;
-    if (h->backoff == 1) {      /* RFC 5681 3.1: ssthresh not again for the same segment */
-        h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_RTO, seq_ahead(h->max, h->una), v->now);
+    } else if (conn_lane(c, h->dir)->busy ||
+               (v->ops->receiver_stalled &&
+                v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
+        half_put_off(h);
+    } else if (h->reorder_at_ns <= v->now) {
+        half_detect_losses(h, vnx_txq_pipe(&h->txq));
+        half_output(h);
+    } else if (h->probe_at_ns <= v->now) {
+        half_probe_tail(h);
     } else {
-        h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
-    }
-    ecn_reduced(h);
-    h->recovery = false;
-    h->rto_recovery = true;
-    h->recover = h->max;
-    h->inflate = h->dupacks = 0;
-    h->timing = false;
-    h->nxt = h->una;
-    vnx_timer_stop(&h->timer);
-    half_output(h);
-    if (h->nxt == h->una) {
-        /* R's window is closed over data that was sent: repeat one segment, it
-         * serves as the probe */
-        half_retransmit(h);
-        vnx_timer_set(&v->timers, &h->timer, v->now + half_rto(h));
+        h->backoff = MIN(h->backoff + 1, 32u);
+        if (h->persisting) {
+            half_persist(h);
+        } else {
+            half_retransmission_timeout(h);
+        }
     }
 }

@@ -362,8 +362,15 @@ static void half_resume(VnxHalf *h)
     VnxVtcp *v = c->v;
 
     h->smss = half_mss(h);
-    h->recover = h->una;
     h->cwr_seq = h->cwr_due ? h->max : h->una - 1;
+    half_sender_start(h, h->una);
+    if ((half_holds(h) || h->state == VNX_HALF_ACCELERATING) && seq_gt(h->nxt, h->una)) {
+        /* under way, since when is not known */
+        vnx_txq_sent(&h->txq, &v->txpool, h->una, h->nxt, v->now);
+        vnx_txq_forget_times(&h->txq);
+        /* R has taken its window back over this, or will not have room: again, once it has */
+        vnx_txq_lose_range(&h->txq, &v->txpool, seq_max(h->una, h->r_edge), h->nxt);
+    }
     if (!ordered(h->una, h->adv_edge)) {
         h->adv_edge = h->una;
     }

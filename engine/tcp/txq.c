@@ -248,7 +248,7 @@ void vnx_txq_sent(VnxTxq *q, VnxTxPool *pool, uint32_t begin, uint32_t end, int6
         tx->stamp.in_flight = vnx_txq_pipe(q);
         return;
     }
-    if (q->n == VNX_TXQ_MAX) {
+    if (tx && q->n == VNX_TXQ_MAX) {
         /* The last one is not the newest, or not in flight: it is, with this.  So less is
          * SACKED or LOST than was. */
         if (tx->flags & VNX_TX_SACKED) {

@@ -42,6 +42,7 @@
 #include "engine/tcp/rtt.h"
 #include "engine/tcp/seq.h"
 #include "engine/tcp/timers.h"
+#include "engine/tcp/txq.h"
 
 /* Ageing lists of the flow table, and how long an idle flow stays on them. */
 typedef enum VnxAge {
@@ -95,6 +96,50 @@ typedef struct VnxEnd {
     VnxHeaders headers;         /* of its newest frame */
 } VnxEnd;
 
+/* After a timeout: was it spurious?  RFC 5682. */
+typedef enum VnxFrto {
+    VNX_FRTO_NONE,
+    VNX_FRTO_REPEATED,          /* the first segment was repeated */
+    VNX_FRTO_NEW_DATA,          /* that was acknowledged; new data goes next */
+} VnxFrto;
+
+/* RFC 8985 5.3.  What left last among what has got to R: */
+typedef struct VnxRack {
+    int64_t sent_ns;
+    int64_t rtt_ns;
+    uint32_t end;
+    uint32_t fack;              /* highest byte + 1 that has got to R */
+    bool reordering;            /* has been seen */
+    bool dsack_round;           /* the window has grown in the round trip ... */
+    uint32_t dsack_round_end;   /* ... that ends here */
+    uint8_t mult;               /* reordering window, in quarters of the least RTT */
+    uint8_t persist;            /* recoveries until mult is 1 again */
+} VnxRack;
+
+/* Proportional rate reduction, RFC 9937: bytes of this recovery. */
+typedef struct VnxPrr {
+    uint32_t flight;            /* RecoverFS */
+    uint32_t delivered;
+    uint32_t out;
+    uint32_t quota;             /* that may leave now */
+} VnxPrr;
+
+/* RFC 8985 7.1: a probe is out */
+typedef struct VnxTailProbe {
+    bool out;
+    bool again;                 /* it repeated a segment */
+    uint32_t end;
+} VnxTailProbe;
+
+/* What to go back to if a reduction proves needless. */
+typedef struct VnxUndo {
+    bool valid;
+    uint32_t begin;             /* una when it began */
+    uint32_t again;             /* bytes repeated since, not reported as duplicates */
+    uint32_t cwnd;
+    uint32_t ssthresh;
+} VnxUndo;
+
 struct VnxHalf {
     VnxDir dir;
     VnxHalfState state;
@@ -133,22 +178,33 @@ struct VnxHalf {
     uint32_t seg_seen;          /* largest wire segment seen from S */
     uint32_t psh_seq;           /* end of the last segment that S pushed */
     bool psh_seen;
-    uint32_t dupacks;
-    uint32_t recover;           /* RFC 6582 */
+    VnxTxq txq;                 /* [una, nxt) as it was sent */
+    uint32_t dupacks;           /* with SACK: ACKs in a row that brought only SACKs */
+    uint32_t recover;           /* RFC 6582; RFC 6675's RecoveryPoint */
+    uint32_t una_step;          /* by how much una moved last */
     bool recovery;              /* in fast recovery */
     bool rto_recovery;          /* repeating after a timeout, up to recover */
-    uint32_t inflate;           /* RFC 6582's artificial inflation of cwnd */
+    bool partial;               /* this fast recovery has seen a partial ACK */
+    bool at_once;               /* the first lost segment leaves whatever cwnd says */
+    VnxFrto frto;
+    uint32_t inflate;           /* RFC 6582's artificial inflation of cwnd (no SACK) */
     bool cwnd_limited;
     bool cwr_due;               /* the next new segment tells R that cwnd was lowered */
     uint32_t cwr_seq;           /* R's ECE up to here has been answered */
     bool marked;                /* the ACK in hand has ECE, and vTCP is its sender */
-    bool persisting;            /* the timer is the persist timer */
+    bool persisting;            /* rto_at_ns is the persist timer's */
     unsigned backoff;
-    VnxTimer timer;
+    VnxTimer timer;             /* the first of the three: */
+    int64_t rto_at_ns;          /* retransmission or persist timeout; VNX_NEVER: none */
+    int64_t reorder_at_ns;      /* RACK: what is only late may be lost by then */
+    int64_t probe_at_ns;        /* TLP: time for a tail loss probe */
     int64_t progress_ns;        /* when R last moved, or data first waited for it */
-    bool timing;                /* an RTT sample is under way ... */
-    uint32_t timed_seq;         /* ... for the byte before this one */
-    int64_t timed_ns;
+    uint32_t rtt_mark;          /* the next RTT sample is of data from here on */
+    VnxRack rack;
+    VnxPrr prr;
+    VnxTailProbe tail_probe;
+    VnxUndo undo;
+    uint32_t lost_told;         /* txq.lost_ever when congestion control was told last */
     VnxRtt rtt;
     VnxCc cc;
 
@@ -211,6 +267,7 @@ struct VnxVtcp {
     VnxFlowTable *flows;
     VnxTimers timers;
     VnxPool pool;
+    VnxTxPool txpool;
     VnxOffload offload[2];
     VnxLane *lane[2];           /* n_queues each */
     unsigned n_queues;
@@ -340,20 +397,29 @@ VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p);
 void half_output(VnxHalf *h);
 bool half_send_ack(VnxHalf *h);
 bool half_send_probe(VnxHalf *h);
-bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len, bool retransmit);
+bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len);
 bool conn_send_rst(VnxConn *c, VnxDir dir);
 void conn_answer_rst(VnxConn *c, VnxDir dir, const VnxPacket *p);
 VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p);
 
-/* sender.c: loss recovery toward R, timers */
-void half_ack_advanced(VnxHalf *h, uint32_t ack, uint32_t in_flight);
-void half_dupack(VnxHalf *h);
+/* sender.c: what may be sent toward R, segment sizes, timers */
+void half_sender_start(VnxHalf *h, uint32_t seq);
+void half_sender_stop(VnxHalf *h);
+void half_sent(VnxHalf *h, uint32_t begin, uint32_t end);
 void half_arm(VnxHalf *h);
+void half_rearm(VnxHalf *h);
 void half_timeout(VnxHalf *h);
-uint32_t half_cwnd(const VnxHalf *h);
+uint32_t half_room(const VnxHalf *h);
 uint32_t half_mss(const VnxHalf *h);
 void half_learn_segment_size(VnxHalf *h, const VnxPacket *p);
+void half_learn_window(VnxHalf *h, uint32_t window);
 void half_too_big(VnxHalf *h, const VnxTooBig *too_big);
 int64_t half_rto(const VnxHalf *h);
+
+/* recovery.c: R's acknowledgements, and what they tell of losses */
+void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate);
+void half_detect_losses(VnxHalf *h, uint32_t in_flight);
+void half_lose_on_timeout(VnxHalf *h);
+bool half_uses_sack(const VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */

@@ -78,6 +78,7 @@ VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opa
     vnx_vtcp_set_queues(v, 1);
     vnx_timers_init(&v->timers);
     vnx_pool_init(&v->pool, cfg->buffer_size);
+    vnx_txpool_init(&v->txpool);
     vtcp_apply_config(v, cfg);
     return v;
 }
@@ -91,6 +92,7 @@ void vnx_vtcp_free(VnxVtcp *v)
         conn_free(v->all.head->data);
     }
     vnx_pool_destroy(&v->pool);
+    vnx_txpool_destroy(&v->txpool);
     vnx_timers_destroy(&v->timers);
     vnx_flow_table_free(v->flows);
     vnx_flow_profile_unref(v->profile);
@@ -213,9 +215,8 @@ void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns)
         VnxConn *c = l->data;
 
         /* a round trip that spans a stop says nothing (rule 13) */
-        c->half[0].timing = c->half[1].timing = false;
-        vnx_rtt_forget(&c->half[0].rtt);
-        vnx_rtt_forget(&c->half[1].rtt);
+        vnx_txq_forget_times(&c->half[0].txq);
+        vnx_txq_forget_times(&c->half[1].txq);
     }
 }
 

@@ -63,7 +63,7 @@ typedef struct VnxCcAck {
     uint32_t lost;                      /* bytes that are taken to be lost since the last */
     uint32_t marked;                    /* of acked: those that ECN-Echo counts
                                          * (counts_marks) */
-    uint32_t in_flight;                 /* before this ACK */
+    uint32_t in_flight;                 /* before this ACK; without what is SACKed or lost */
     int64_t rtt_ns;                     /* of what it acknowledges last, 0: not known;
                                          * also many in a round trip */
     int64_t srtt_ns;

@@ -208,6 +208,10 @@ typedef enum {
     X(retransmits, "retransmits", "segments retransmitted by vTCP, any cause") \
     X(rto_retransmits, "rto-retransmits", "retransmission timeouts") \
     X(fast_retransmits, "fast-retransmits", "recoveries entered by duplicate ACKs") \
+    X(tail_loss_probes, "tail-loss-probes", "segments sent to make a silent receiver answer") \
+    X(segments_lost, "segments-lost", "segments taken to be lost, in units of the MSS") \
+    X(recoveries_undone, "recoveries-undone", "recoveries and timeouts that proved needless") \
+    X(dsacks_received, "dsacks-received", "receivers' reports of duplicates") \
     X(window_probes, "window-probes", "probes of zero windows sent") \
     X(probes_answered, "probes-answered", "keepalives and window probes answered for the receiver") \
     X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs (RFC 5961)") \

@@ -9,7 +9,6 @@
 
 #include "cc-path.h"
 #include "engine/cc/hystart.h"
-#include "engine/tcp/rtt.h"
 
 static const char *const names[] = { "reno-hystart", "cubic", "bic" };
 
@@ -286,75 +285,6 @@ static void test_odd_rounds(void)
     g_assert_cmpuint(cc.cwnd, ==, (10 + 50 * 8) * MSS + 50);
 }
 
-/* ---- Where the samples come from: engine/tcp/rtt.h ---- */
-
-/* An ACK of byte n tells when byte n - 1 left, across the wrap of sequence numbers, and
- * only while that is known. */
-static void test_send_times(void)
-{
-    for (uint32_t base = UINT32_MAX - 3000; base > 3000; base += 500) {
-        VnxRtt rtt = { 0 };
-
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base, 5), ==, 0);
-        vnx_rtt_sent(&rtt, base, base + 1000, 100);
-        vnx_rtt_sent(&rtt, base + 1000, base + 2000, 100);      /* one piece */
-        g_assert_cmpuint(rtt.sent.n, ==, 1);
-        vnx_rtt_sent(&rtt, base + 2000, base + 3000, 200);
-        vnx_rtt_sent(&rtt, base + 3500, base + 4000, 300);      /* after a gap */
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 500, 1100), ==, 1000);
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 2000, 1100), ==, 1000);
-        g_assert_cmpuint(rtt.sent.n, ==, 2);
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 2001, 1100), ==, 900);
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 3200, 1100), ==, 0);
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 4000, 1100), ==, 800);
-        g_assert_cmpuint(rtt.sent.n, ==, 0);
-        vnx_rtt_sent(&rtt, base + 4000, base + 5000, 1100);
-        vnx_rtt_sent(&rtt, base + 6000, base + 7000, 1100);     /* no neighbours */
-        g_assert_cmpuint(rtt.sent.n, ==, 2);
-        vnx_rtt_forget(&rtt);
-        g_assert_cmpint(vnx_rtt_acked(&rtt, base + 5000, 1200), ==, 0);
-    }
-}
-
-/* Against a table of each byte's time, with pieces and ACKs at random: never a wrong
- * time, and never unknown while all of what was sent is in the ring. */
-static void test_send_times_random(void)
-{
-    enum { BYTES = 40000 };
-    g_autofree int64_t *at = g_new0(int64_t, BYTES);
-    uint32_t una = 0, nxt = 0, untimed = 0, known = 0;
-    VnxRtt rtt = { 0 };
-    int64_t now = 1;
-
-    while (una < BYTES) {
-        now += g_test_rand_int_range(0, 3);
-        if (nxt < BYTES && g_test_rand_int_range(0, 100) < 52) {
-            uint32_t n = g_test_rand_int_range(1, 40);
-
-            n = MIN(n, BYTES - nxt);
-            if (rtt.sent.n == VNX_SEND_TIMES) {
-                untimed = nxt + n;              /* or joined to the last piece */
-            }
-            vnx_rtt_sent(&rtt, nxt, nxt + n, now);
-            while (n--) {
-                at[nxt++] = now;
-            }
-        } else if (una < nxt) {
-            uint32_t ack = g_test_rand_int_range(una + 1, MIN(nxt, una + 50) + 1);
-            int64_t got = vnx_rtt_acked(&rtt, ack, now);
-
-            if (got) {
-                g_assert_cmpint(got, ==, MAX(now - at[ack - 1], 1));
-                known++;
-            } else {
-                g_assert_cmpuint(ack, <=, untimed);
-            }
-            una = ack;
-        }
-    }
-    g_assert_cmpuint(known, >, 100);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -369,7 +299,5 @@ int main(int argc, char **argv)
     g_test_add_func("/cc-hystart/limit", test_limit);
     g_test_add_func("/cc-hystart/loss", test_loss);
     g_test_add_func("/cc-hystart/odd-rounds", test_odd_rounds);
-    g_test_add_func("/cc-hystart/send-times", test_send_times);
-    g_test_add_func("/cc-hystart/send-times-random", test_send_times_random);
     return g_test_run();
 }
