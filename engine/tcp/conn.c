@@ -3,8 +3,9 @@
  *
  * A flow is accelerated only if its handshake was seen whole (T2), and what counts
  * is the SYN-ACK that the third ACK acknowledges: retransmitted SYN-ACKs and SYN
- * cookies may differ, so the two newest are kept.  All handshake segments pass
- * untouched.
+ * cookies may differ, so the two newest are kept.  Where both ends open at once (RFC
+ * 9293 3.5), what counts is that each has acknowledged the other's SYN.  All handshake
+ * segments pass untouched.
  *
  * Ageing: half-open flows and ended ones go after a time or when room is
  * needed, oldest first; established ones only when room is needed, and never
@@ -267,6 +268,7 @@ bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *p)
     half_init(&c->half[0], 0);
     half_init(&c->half[1], 1);
     c->n_synack = 0;
+    c->crossed = c->syn_acked[0] = c->syn_acked[1] = false;
     c->opener = !dir;
     c->syn_flags = p->flags;
     c->ecn = c->ecn_varied = false;
@@ -297,18 +299,9 @@ VnxConn *conn_open(VnxVtcp *v, VnxDir dir, const VnxPacket *syn)
     return c && conn_start(c, dir, syn) ? c : NULL;
 }
 
-static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
+/* What the end that did not open says of itself, in its SYN-ACK or SYN. */
+static void conn_note_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
 {
-    VnxEnd *opener = &c->end[c->opener];
-
-    if (p->ack != opener->iss + 1) {
-        c->v->stats.unacceptable++;
-        return;
-    }
-    if (!syn_fit(p)) {
-        conn_untrack(c, VNX_REASON_OPTIONS);
-        return;
-    }
     if (!c->n_synack || c->synack[0].iss != p->seq) {
         c->synack[1] = c->synack[0];
         c->n_synack = MIN(c->n_synack + 1, 2);
@@ -325,6 +318,17 @@ static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
     c->synack[0].tsecr = p->tsecr;
     vnx_headers_learn(&c->end[!dir].headers, p);
     conn_set_state(c, VNX_FLOW_SYN_RECEIVED);
+}
+
+static void conn_synack(VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    if (p->ack != c->end[c->opener].iss + 1) {
+        c->v->stats.unacceptable++;
+    } else if (!syn_fit(p)) {
+        conn_untrack(c, VNX_REASON_OPTIONS);
+    } else {
+        conn_note_synack(c, dir, p);
+    }
 }
 
 /* The third ACK acknowledges SYN-ACK number @i: both halves begin. */
@@ -371,6 +375,56 @@ static void conn_establish(VnxConn *c, unsigned i)
     }
 }
 
+/* ... and @p, the third ACK or what stood in for it, goes on: the SYN-ACK asked for it. */
+static VnxVerdict conn_establish_by(VnxConn *c, unsigned i, VnxDir dir, VnxPacket *p)
+{
+    conn_establish(c, i);
+    if (c->state != VNX_FLOW_ESTABLISHED || p->flags & VNX_TCP_SYN) {
+        return VNX_VERDICT_PASS;
+    }
+    c->half[!dir].probe_passed = true;
+    return conn_input(c, dir, p);
+}
+
+/* The SYN of the other end crosses that of the opener: @p, from end[!dir]. */
+static void conn_cross(VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    if (!syn_fit(p)) {
+        conn_untrack(c, VNX_REASON_OPTIONS);
+    } else if (c->n_synack && (!c->crossed || p->seq != c->synack[0].iss)) {
+        conn_untrack(c, VNX_REASON_HANDSHAKE);  /* it has said something else before */
+    } else {
+        conn_note_synack(c, dir, p);
+        c->crossed = true;
+        /* RFC 3168 has no words for two that offer at once */
+        c->ecn_varied |= (c->syn_flags | p->flags) & VNX_TCP_ECE;
+    }
+}
+
+/*
+ * Both ends opened, and @p, a SYN-ACK or ACK, is from end[!dir].  True if with it each has
+ * acknowledged the other's SYN.  The windows of SYN-ACKs are news.
+ */
+static bool conn_crossed(VnxConn *c, VnxDir dir, const VnxPacket *p)
+{
+    VnxDir from = !dir;
+    bool syn = p->flags & VNX_TCP_SYN, opener = from == c->opener;
+    uint32_t mine = opener ? c->end[from].iss : c->synack[0].iss;
+    uint32_t other = opener ? c->synack[0].iss : c->end[c->opener].iss;
+
+    if (p->ack != other + 1 || p->seq != mine + !syn || (syn && !syn_fit(p))) {
+        return false;
+    }
+    if (syn && opener) {
+        c->syn_window = p->window;
+        c->syn_flags |= p->flags;
+    } else if (syn) {
+        conn_note_synack(c, dir, p);
+    }
+    c->syn_acked[from] = true;
+    return c->syn_acked[dir];
+}
+
 /* A sound segment of a connection that is not established. Always passes. */
 VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
 {
@@ -397,8 +451,12 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
             }
             c->syn_flags |= before;
             c->ecn_varied = varied;
-        } else {                /* simultaneous open: the ends can do that alone */
-            conn_untrack(c, VNX_REASON_OPTIONS);
+        } else {
+            conn_cross(c, dir, p);
+        }
+    } else if (c->crossed && kind & VNX_TCP_ACK) {
+        if (conn_crossed(c, dir, p)) {
+            return conn_establish_by(c, 0, dir, p);
         }
     } else if (kind == (VNX_TCP_SYN | VNX_TCP_ACK)) {
         if (from != c->opener) {
@@ -413,13 +471,7 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
         for (unsigned i = 0; i < c->n_synack; i++) {
             if (p->ack == c->synack[i].iss + 1 &&
                 p->seq - c->end[from].iss - 1 <= c->synack[i].window) {
-                conn_establish(c, i);
-                if (c->state == VNX_FLOW_ESTABLISHED) {
-                    /* the SYN-ACK asked for this segment: it goes on */
-                    c->half[!dir].probe_passed = true;
-                    return conn_input(c, dir, p);
-                }
-                return VNX_VERDICT_PASS;
+                return conn_establish_by(c, i, dir, p);
             }
         }
     }

@@ -110,6 +110,7 @@ static bool half_reason_transient(VnxReason reason)
     case VNX_REASON_NONE:
     case VNX_REASON_OUT_OF_ORDER:
     case VNX_REASON_BUFFER_FULL:
+    case VNX_REASON_URGENT:
     case VNX_REASON_MODE:
     case VNX_REASON_STATUS:
     case VNX_REASON_WEIGHT:
@@ -276,6 +277,20 @@ void half_leave(VnxHalf *h, VnxReason reason)
     h->trouble = seq_max(h->s_max, h->trouble);
 }
 
+/*
+ * S has urgent data for R, in @p or announced by it (RFC 9293 3.8.5): the segments that tell of it go
+ * end to end, until R has acknowledged up to where the urgent pointer says.
+ */
+void half_urgent(VnxHalf *h, const VnxPacket *p)
+{
+    uint32_t end = p->seq + MAX(p->payload_len, p->urgent);
+
+    if (half_reason_transient(h->reason)) {
+        half_leave(h, VNX_REASON_URGENT);
+    }
+    h->trouble = seq_max(h->trouble, end);
+}
+
 /* DRAINING ends when R has everything and S's window is R's again. */
 void half_check_drained(VnxHalf *h)
 {
@@ -307,7 +322,7 @@ bool half_try_join(VnxHalf *h, const VnxPacket *p)
 
     if (c->state != VNX_FLOW_ESTABLISHED || !half_reason_transient(h->reason) ||
         half_forbidden(h) != VNX_REASON_NONE || p->seq != h->s_max ||
-        !p->payload_len || p->flags & (VNX_TCP_FIN | VNX_TCP_URG) || h->fin_seen ||
+        !p->payload_len || p->flags & VNX_TCP_FIN || h->fin_seen ||
         seq_lt(h->una, h->trouble) || seq_lt(h->una, half_ack(h)) ||
         (queued && h->rcv_nxt != h->s_max) ||
         (!at_once && seq_gt(p->seq + p->payload_len, h->r_edge)) ||

@@ -19,11 +19,34 @@
 #define OPTIONS_OPAQUE (VNX_OPT_MD5 | VNX_OPT_AO | VNX_OPT_MPTCP | VNX_OPT_ACCECN | \
                         VNX_OPT_UNKNOWN | VNX_OPT_MALFORMED)
 
+/* RFC 5961 7 proposes these. */
+#define CHALLENGE_MAX 10
+#define CHALLENGE_PERIOD_NS (5 * 1000 * VNX_MS_NS)
+
 /* An ACK to S of @h shall leave in the next run. */
 static void half_ack_soon(VnxHalf *h)
 {
     h->ack_due = true;
     conn_queue(half_conn(h), !h->dir);
+}
+
+/*
+ * A challenge ACK to S of @h: is what came really S's?  Not more than a few, whoever asks
+ * for them (RFC 5961 7); counted per connection, so that one tells nothing of another.
+ */
+static void half_challenge(VnxHalf *h)
+{
+    VnxVtcp *v = half_conn(h)->v;
+
+    if (v->now - h->challenge_ns >= CHALLENGE_PERIOD_NS) {
+        h->challenge_ns = v->now;
+        h->n_challenges = 0;
+    }
+    if (h->n_challenges < CHALLENGE_MAX) {
+        h->n_challenges++;
+        v->stats.challenge_acks++;
+        half_ack_soon(h);
+    }
 }
 
 static bool half_fast(const VnxHalf *h)
@@ -250,27 +273,26 @@ static VnxVerdict input_joining(VnxConn *c, VnxHalf *d, VnxPacket *p)
 static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
 {
     ecn_data(d, p);
+    if (p->flags & VNX_TCP_URG) {
+        half_urgent(d, p);
+        return input_passing(c, d, p);
+    }
     switch (d->state) {
     case VNX_HALF_ACCELERATING:
-        if (p->flags & VNX_TCP_URG) {
-            half_leave(d, VNX_REASON_URGENT);
-        } else if (seq_gt(p->seq, d->rcv_nxt)) {
+        if (seq_gt(p->seq, d->rcv_nxt)) {
             half_leave(d, VNX_REASON_OUT_OF_ORDER);
         } else {
             return input_fast(c, d, p);
         }
         break;
     case VNX_HALF_JOINING:
-        if (p->seq == d->rcv_nxt && seq_le(p->seq + p->payload_len, d->r_edge) && !(p->flags & (VNX_TCP_FIN | VNX_TCP_URG)) &&
-            half_store(d, p, 0, p->payload_len)) {
+        if (p->seq == d->rcv_nxt && seq_le(p->seq + p->payload_len, d->r_edge) &&
+            !(p->flags & VNX_TCP_FIN) && half_store(d, p, 0, p->payload_len)) {
             return input_joining(c, d, p);
         }
         half_abort_join(d);
         break;
     default:
-        if (p->flags & VNX_TCP_URG) {
-            d->reason = VNX_REASON_URGENT;
-        }
         if (half_try_join(d, p)) {
             if (d->state == VNX_HALF_ACCELERATING) {
                 return input_fast(c, d, p);
@@ -289,7 +311,7 @@ static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
 static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
 {
     if (p->flags & VNX_TCP_URG) {       /* urgent data is on its way: news for R */
-        half_leave(d, VNX_REASON_URGENT);
+        half_urgent(d, p);
         return conn_forward(c, d->dir, p);
     }
     if (half_fast(d) && seq_lt(p->seq, d->rcv_nxt) && p->seq + 1 == d->rcv_nxt) {
@@ -345,8 +367,7 @@ static VnxVerdict input_rst(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
         return input_rst_valid(c, d, r);
     }
     if (half_fast(d) && seq_ge(p->seq, d->una) && seq_lt(p->seq, d->adv_edge)) {
-        c->v->stats.challenge_acks++;
-        half_ack_soon(d);
+        half_challenge(d);
         return VNX_VERDICT_CONSUMED;
     }
     c->v->stats.unacceptable++;
@@ -415,10 +436,12 @@ static VnxVerdict input_resetting(VnxConn *c, VnxDir dir, VnxPacket *p)
 
 /*
  * On the fast path vTCP is the receiver of record and does what RFC 9293 3.10.7.4 asks of
- * one: drop, and answer what occupies sequence space.  Passed on, such a segment could
+ * one: drop, and answer what occupies sequence space, or acknowledges what was never sent
+ * (RFC 5961 5).  Passed on, such a segment could
  * fit R's window, overtake the buffer and show R's own ACK number.
  */
-static VnxVerdict input_unacceptable(VnxConn *c, VnxHalf *d, VnxHalf *r, bool pure)
+static VnxVerdict input_unacceptable(VnxConn *c, VnxHalf *d, VnxHalf *r,
+                                     const VnxPacket *p, bool pure)
 {
     c->v->stats.unacceptable++;
     if (!half_fast(d) && !half_fast(r)) {
@@ -426,6 +449,8 @@ static VnxVerdict input_unacceptable(VnxConn *c, VnxHalf *d, VnxHalf *r, bool pu
     }
     if (!pure && half_fast(d)) {
         half_ack_soon(d);
+    } else if (p->flags & VNX_TCP_ACK && seq_gt(p->ack, r->max) && half_fast(d)) {
+        half_challenge(d);
     }
     return VNX_VERDICT_CONSUMED;
 }
@@ -447,7 +472,7 @@ VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p)
         return input_syn(c, dir, p);
     }
     if (!segment_acceptable(c, dir, p)) {
-        return input_unacceptable(c, d, r, pure);
+        return input_unacceptable(c, d, r, p, pure);
     }
     if (p->options & OPTIONS_OPAQUE) {
         half_leave(d, VNX_REASON_OPTIONS);

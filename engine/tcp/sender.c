@@ -86,13 +86,15 @@ void half_too_big(VnxHalf *h, const VnxTooBig *too_big)
     uint32_t header_len = headers->len - headers->l3_off + 20 + (c->end[0].ts ? 12 : 0);
     uint32_t mss = mtu > header_len + VNX_MSS_MIN ? mtu - header_len : VNX_MSS_MIN;
 
-    if (!half_holds(h) || seq_lt(too_big->seq, h->una) || seq_ge(too_big->seq, h->max) ||
-        mss >= h->smss) {
+    if (seq_lt(too_big->seq, h->una) || seq_ge(too_big->seq, h->max) || mss >= h->smss) {
         return;
     }
     h->path_mss = mss;
     h->smss = half_mss(h);
     c->v->stats.too_big++;
+    if (!half_holds(h)) {
+        return;                 /* S's to repeat, but vTCP's to know for what comes */
+    }
     /* again, in smaller pieces; no sign of congestion */
     vnx_txq_lose_range(&h->txq, &c->v->txpool, h->una, h->nxt);
     half_output(h);

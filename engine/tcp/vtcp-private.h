@@ -158,6 +158,8 @@ struct VnxHalf {
     bool fin_seen;              /* S's FIN is at fin_seq */
     bool ack_due;               /* S is to get an ACK in the next run */
     bool ece;                   /* S's data was marked: ACKs to S say so (ecn.c) */
+    int64_t challenge_ns;       /* when the first of the last few challenge ACKs was due */
+    unsigned n_challenges;
     bool probe_passed;          /* S asked R something end to end: let the answer pass */
     uint32_t demand;            /* window that S has shown to use */
     uint32_t demand_mark;
@@ -238,6 +240,8 @@ struct VnxConn {
     int64_t created_ns;
     uint16_t syn_flags;
     unsigned n_synack;
+    bool crossed;               /* both ends opened at once: synack[0] began as a SYN */
+    bool syn_acked[2];          /* ... and this end has acknowledged the other's */
     struct {
         uint32_t iss;
         uint16_t window, options, mss, flags;
@@ -364,6 +368,7 @@ void half_init(VnxHalf *h, VnxDir dir);
 void half_establish(VnxHalf *h);
 void half_start_cc(VnxHalf *h);
 void half_leave(VnxHalf *h, VnxReason reason);
+void half_urgent(VnxHalf *h, const VnxPacket *p);
 void half_check_drained(VnxHalf *h);
 bool half_try_join(VnxHalf *h, const VnxPacket *p);
 bool half_queue(VnxHalf *h, const VnxPacket *p);

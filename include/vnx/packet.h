@@ -171,7 +171,7 @@ typedef struct VnxTooBig {
  * @p: a packet of direction @dir that is VNX_PARSE_OTHER.
  * Returns true, with @too_big filled in, if it is an ICMP "fragmentation needed" (RFC 1191)
  * or ICMPv6 "packet too big" (RFC 8201) that quotes a TCP segment; that one went
- * in the other direction.  Nothing of it is verified here: see RFC 5927.
+ * in the other direction.  Nothing but its checksum is verified here: see RFC 5927.
  */
 bool vnx_packet_too_big(const VnxPacket *p, VnxDir dir, VnxTooBig *too_big);
 

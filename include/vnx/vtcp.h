@@ -214,7 +214,7 @@ typedef enum {
     X(dsacks_received, "dsacks-received", "receivers' reports of duplicates") \
     X(window_probes, "window-probes", "probes of zero windows sent") \
     X(probes_answered, "probes-answered", "keepalives and window probes answered for the receiver") \
-    X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs (RFC 5961)") \
+    X(challenge_acks, "challenge-acks", "ACKs sent for doubtful RSTs and ACKs (RFC 5961)") \
     X(drains, "drains", "times a half left the fast path") \
     X(rejoins, "rejoins", "times a half returned to it") \
     X(ce_segments, "ce-segments", "segments of ECN flows that arrived marked (CE)") \

@@ -54,6 +54,11 @@ static void put16le(uint8_t *p, uint16_t v)
     p[1] = v >> 8;
 }
 
+static uint8_t protocol(const Seg *s)
+{
+    return s->proto ? s->proto : s->udp ? 17 : 6;
+}
+
 static uint8_t *put_address(uint8_t *p, int family, Side side)
 {
     static const uint8_t v6[2][16] = {
@@ -90,7 +95,7 @@ static uint8_t *put_ipv4(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
     p = put16(p, (0x40 | hlen / 4) << 8 | s->dscp << 2 | s->ecn);
     p = put16(p, total > 0xffff ? 0 : total);
     p = put16(put16(p, 0x1234 + s->seq), s->frag ? 0x2000 : 0x4000);
-    p = put16(put16(p, s->ttl << 8 | (s->udp ? 17 : 6)), 0);
+    p = put16(put16(p, s->ttl << 8 | protocol(s)), 0);
     p = put_address(put_address(p, 4, from), 4, !from);
     if (s->ip_opt) {
         p = put32(p, 0x01010100);       /* NOP NOP NOP EOL */
@@ -130,7 +135,7 @@ static uint8_t *put_ipv6(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
             p += 8;
         }
     }
-    *next = s->udp ? 17 : 6;
+    *next = protocol(s);
     return p;
 }
 
@@ -200,7 +205,43 @@ static void put_vnet(World *w, uint8_t *p, const Seg *s, unsigned l4_off,
     }
 }
 
-uint8_t *build_frame(World *w, Side from, const Seg *s, size_t *size)
+/*
+ * What a router beyond @from says about @s, which it got from the other side: the IP header
+ * of that and the first 8 bytes of TCP (RFC 792, RFC 4443).
+ */
+static uint8_t *build_icmp(World *w, Side from, const Seg *s, size_t *size)
+{
+    static const uint8_t types[2][4][2] = {
+        { { 3, 4 }, { 3, 1 }, { 11, 0 }, { 4, 0 } },    /* v4 */
+        { { 2, 0 }, { 1, 0 }, { 3, 0 }, { 100, 0 } },   /* v6 knows no quench */
+    };
+    uint8_t *frame = g_malloc0(FRAME_MAX), quoted[256], *icmp, *p;
+    unsigned guest_port = 10000 + w->conn->number, net_port = 80, l3_off, outer_l3, len;
+    Seg outer = w->base;
+
+    len = build_l2_l3(w, !from, s, 20 + s->end - s->seq, quoted, &l3_off);
+    p = put16(quoted + len, from == NET ? guest_port : net_port);
+    p = put16(p, from == NET ? net_port : guest_port);
+    p = put32(p, w->conn->host[!from].isn + s->seq);
+    len = p - quoted - l3_off;
+
+    memcpy(outer.vlan, s->vlan, sizeof(outer.vlan));
+    outer.ext = 0;
+    outer.proto = w->family == 4 ? 1 : 58;
+    icmp = frame + w->vnet_len;
+    icmp += build_l2_l3(w, from, &outer, 8 + len, icmp, &outer_l3);
+    memcpy(icmp, types[w->family == 6][s->icmp - 1], 2);
+    p = put32(icmp + 4, s->mtu);
+    memcpy(p, quoted + l3_off, len);
+    p += len;
+    put16(icmp + 2, ~slow_sum(icmp, p - icmp, w->family == 4 ? 0 :
+                              pseudo_sum(6, frame + w->vnet_len + outer_l3, p - icmp, 58)) ^
+                    (s->bad_csum ? 0x5555 : 0));
+    *size = p - frame - MIN(s->cut, p - frame);
+    return frame;
+}
+
+static uint8_t *build_segment(World *w, Side from, const Seg *s, size_t *size)
 {
     const Host *me = &w->conn->host[from], *other = &w->conn->host[!from];
     uint8_t *frame = g_malloc0(FRAME_MAX), *l2 = frame + w->vnet_len, *tcp, *p;
@@ -235,11 +276,19 @@ uint8_t *build_frame(World *w, Side from, const Seg *s, size_t *size)
         put16(tcp + 16, slow_sum(NULL, 0, pseudo_sum(w->family, l2 + l3_off, l4_len, 6)));
     } else {
         uint16_t sum = ~slow_sum(tcp, l4_len, pseudo_sum(w->family, l2 + l3_off, l4_len,
-                                                         s->udp ? 17 : 6));
+                                                         protocol(s)));
 
         put16(tcp + 16, sum ^ (s->bad_csum || s->data_valid ? 0x5555 : 0));
     }
     p += s->pad;
     *size = p - frame - MIN(s->cut, p - frame);
     return frame;
+}
+
+uint8_t *build_frame(World *w, Side from, const Seg *s, size_t *size)
+{
+    if (s->icmp) {
+        return build_icmp(w, from, s, size);
+    }
+    return build_segment(w, from, s, size);
 }

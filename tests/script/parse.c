@@ -343,6 +343,24 @@ static bool parse_seq(World *w, const char *t, Seg *s)
     return true;
 }
 
+/* "KIND" or "KIND/MTU" */
+static void parse_icmp(World *w, const char *t, Seg *s)
+{
+    static const char *const kinds[] = { "too-big", "unreachable", "time-exceeded", "quench" };
+    char **v = g_strsplit(t, "/", 2);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (!strcmp(v[0], kinds[i])) {
+            s->icmp = i + 1;
+        }
+    }
+    s->mtu = v[1] ? parse_number(w, v[1]) : 0;
+    g_strfreev(v);
+    if (!s->icmp) {
+        fail(w, "script: no ICMP message '%s'", t);
+    }
+}
+
 void parse_seg(World *w, Words *ws, Seg *s, bool expect)
 {
     const char *t = word(ws);
@@ -350,6 +368,10 @@ void parse_seg(World *w, Words *ws, Seg *s, bool expect)
 
     *s = w->base;
     s->flags = VNX_TCP_ACK;
+    if (t && !expect && !strcmp(t, "icmp")) {
+        parse_icmp(w, need_word(w, ws, "a kind of ICMP message"), s);
+        t = word(ws);
+    }
     if (t && parse_flags(t, &s->flags)) {
         t = word(ws);
     }

@@ -72,6 +72,9 @@ typedef struct Seg {
     unsigned queue;             /* where it comes in, or goes out */
     uint8_t ext;                /* ExtHdr bits */
     bool ip_opt, udp, frag;
+    unsigned icmp;              /* 1 + index of the kind: a report on this segment, */
+    uint32_t mtu;               /* and what it says */
+    uint8_t proto;              /* of IP; 0: as the rest says */
 } Seg;
 
 typedef enum How { PASSED, FORWARDED, EMITTED } How;

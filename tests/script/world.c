@@ -452,7 +452,8 @@ bool inject(World *w, Side from, const Seg *s)
     struct iovec iov[8];
     size_t size;
     uint8_t *built, *frame, *copy;
-    bool stray = s->stray || s->bad_csum || s->udp || s->frag || s->cut;
+    bool stray = s->stray || s->bad_csum || s->udp || s->frag || s->cut ||
+                 s->icmp;
     unsigned iovcnt;
     VnxVerdict verdict;
     char *text;

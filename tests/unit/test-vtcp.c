@@ -161,13 +161,18 @@ static size_t report(const Fixture *f, uint8_t *frame, uint32_t seq, uint32_t mt
         ip[3] = ip_len + size;
         sum = vnx_csum_fold(vnx_csum_partial(ip, 20, 0));
         memcpy(ip + 10, &sum, 2);
+        sum = vnx_csum_fold(vnx_csum_partial(icmp, size, 0));
     } else {
+        uint32_t pseudo = vnx_csum_partial(ip + 8, 32, htons(58) + htons(size));
+
         icmp[0] = 2;
         icmp[6] = mtu >> 8;
         icmp[7] = mtu;
         ip[6] = IPPROTO_ICMPV6;
         ip[5] = size;
+        sum = vnx_csum_fold(vnx_csum_partial(icmp, size, pseudo));
     }
+    memcpy(icmp + 2, &sum, 2);
     return 14 + ip_len + size;
 }
 
