@@ -92,6 +92,7 @@ static VnxVtcpHalf *half(const VnxVtcpHalfInfo *i)
     h->out_of_order = i->out_of_order;
     h->duplicate_bytes = i->duplicate_bytes;
     h->undelivered = i->undelivered;
+    h->out_of_order_queued = i->out_of_order_queued;
     h->buffer_used = i->buffer_used;
     h->snd_una = i->una;
     h->snd_nxt = i->nxt;
@@ -250,6 +251,7 @@ static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
     r->buffer_used = stats.buffer_used;
     r->buffer_reserved = stats.buffer_reserved;
     r->undelivered = stats.undelivered;
+    r->out_of_order_queues = stats.ooo_queues;
     r->queues = s->n_queues;
     r->active_queues = s->active_queues;
     r->to_guest = outlets(s, VNX_TO_GUEST);

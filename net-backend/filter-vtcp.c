@@ -777,6 +777,23 @@ static void vtcp_set_mode(Object *obj, int value, Error **errp)
     vtcp_change_config(s, &config, errp);
 }
 
+QEMU_BUILD_BUG_ON((int)VNX_VTCP_OUT_OF_ORDER_QUEUE != (int)VNX_OOO_QUEUE);
+QEMU_BUILD_BUG_ON((int)VNX_VTCP_OUT_OF_ORDER_PASS_THROUGH != (int)VNX_OOO_PASS_THROUGH);
+
+static int vtcp_get_out_of_order(Object *obj, Error **errp)
+{
+    return FILTER_VTCP(obj)->config.flow.out_of_order;
+}
+
+static void vtcp_set_out_of_order(Object *obj, int value, Error **errp)
+{
+    FilterVtcp *s = FILTER_VTCP(obj);
+    VnxVtcpConfig config = s->config;
+
+    config.flow.out_of_order = value;
+    vtcp_change_config(s, &config, errp);
+}
+
 static void vtcp_get_drain_timeout(Object *obj, Visitor *v, const char *name,
                                    void *opaque, Error **errp)
 {
@@ -926,6 +943,11 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
     object_class_property_add_enum(oc, "mode", "VnxVtcpMode", &VnxVtcpMode_lookup,
                                    vtcp_get_mode, vtcp_set_mode);
     object_class_property_set_description(oc, "mode", "what to do with TCP flows");
+    object_class_property_add_enum(oc, "out-of-order", "VnxVtcpOutOfOrder",
+                                   &VnxVtcpOutOfOrder_lookup,
+                                   vtcp_get_out_of_order, vtcp_set_out_of_order);
+    object_class_property_set_description(oc, "out-of-order",
+                                          "what to do with data ahead of its sequence");
     object_class_property_add(oc, "drain-timeout", "uint32", vtcp_get_drain_timeout,
                               vtcp_set_drain_timeout, NULL, NULL);
     object_class_property_set_description(oc, "drain-timeout",

@@ -59,7 +59,6 @@ static VnxChunk *chunk_new(VnxPool *pool, unsigned class)
         c->size = CHUNK_DATA(class);
     }
     c->next = NULL;
-    c->len = 0;
     pool->used += VNX_CHUNK_REAL(class);
     return c;
 }
@@ -93,9 +92,14 @@ uint32_t vnx_segbuf_max_chunk(uint32_t cap)
     return VNX_CHUNK_REAL(max_class(cap));
 }
 
-static uint32_t tail_room(const VnxSegBuf *b)
+static uint64_t chunk_end(const VnxChunk *c)
 {
-    return b->tail ? b->tail->size - b->tail->len : 0;
+    return c->pos + c->size;
+}
+
+uint32_t vnx_segbuf_allocated(const VnxSegBuf *b)
+{
+    return b->tail ? chunk_end(b->tail) - b->start - b->len : 0;
 }
 
 uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap)
@@ -106,7 +110,7 @@ uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap)
     uint64_t left = cap > taken ? cap - taken : 0;
 
     left -= left * sizeof(VnxChunk) / VNX_CHUNK_REAL(0);
-    return left + tail_room(b);
+    return left + vnx_segbuf_allocated(b);
 }
 
 /* The class of the next chunk when @more bytes are to be appended. */
@@ -122,16 +126,15 @@ static unsigned next_class(const VnxSegBuf *b, uint32_t more, uint32_t cap)
     return class;
 }
 
-bool vnx_segbuf_append(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
-                       const VnxPacket *p, uint32_t off, uint32_t len)
+/* Chunks for @more bytes behind the last one. */
+static bool segbuf_grow(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
+                        uint32_t more)
 {
-    uint32_t fits = tail_room(b);
-    VnxChunk *fresh = NULL, **link = &fresh;
-    uint64_t real = b->real;
+    VnxChunk *fresh = NULL, **link = &fresh, *last = b->tail;
+    uint64_t real = b->real, end = last ? chunk_end(last) : b->start, want = end + more;
 
-    /* first the memory for all of it, then the bytes */
-    while (fits < len) {
-        unsigned class = next_class(b, len - fits, cap);
+    while (end < want) {
+        unsigned class = next_class(b, want - end, cap);
         uint64_t others = unreserved ? pool->reserved : 0;
 
         real += VNX_CHUNK_REAL(class);
@@ -144,35 +147,79 @@ bool vnx_segbuf_append(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserve
             }
             return false;
         }
-        *link = chunk_new(pool, class);
-        fits += (*link)->size;
-        link = &(*link)->next;
+        last = *link = chunk_new(pool, class);
+        last->pos = end;
+        end += last->size;
+        link = &last->next;
     }
     b->real = real;
-    if (fresh) {
-        if (b->tail) {
-            b->tail->next = fresh;
-        } else {
-            b->head = fresh;
-            fresh->pos = b->start;
-            b->tail = fresh;
-        }
+    if (b->tail) {
+        b->tail->next = fresh;
+    } else {
+        b->head = b->fill = fresh;
+    }
+    b->tail = last;
+    return true;
+}
+
+bool vnx_segbuf_write(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
+                      const VnxPacket *p, uint32_t off, uint32_t len, uint32_t ahead)
+{
+    uint32_t room = vnx_segbuf_allocated(b), need = ahead + len;
+    uint64_t pos = b->start + b->len + ahead;
+    VnxChunk *c;
+
+    /* first the memory for all of it, then the bytes */
+    if (need > room && !segbuf_grow(b, pool, cap, unreserved, need - room)) {
+        return false;
+    }
+    c = b->fill;
+    if (ahead && b->far && b->far->pos > c->pos && b->far->pos <= pos) {
+        c = b->far;
     }
     while (len) {
-        VnxChunk *c = b->tail;
-        uint32_t n = MIN(len, c->size - c->len);
+        uint32_t n;
 
-        vnx_packet_copy_payload(p, off, n, c->data + c->len);
-        c->len += n;
-        b->len += n;
+        while (chunk_end(c) <= pos) {
+            c = c->next;
+        }
+        n = MIN(len, chunk_end(c) - pos);
+        vnx_packet_copy_payload(p, off, n, c->data + (pos - c->pos));
+        pos += n;
         off += n;
         len -= n;
-        if (len) {
-            c->next->pos = c->pos + c->len;
-            b->tail = c->next;
-        }
+    }
+    if (ahead) {
+        b->far = c;
+        b->ahead = MAX(b->ahead, need);
+    } else {
+        b->fill = c;
+        b->len += need;
+        b->ahead -= MIN(b->ahead, need);
     }
     return true;
+}
+
+void vnx_segbuf_extend(VnxSegBuf *b, uint32_t n)
+{
+    g_assert(n <= b->ahead);
+    b->len += n;
+    b->ahead -= n;
+    while (chunk_end(b->fill) < b->start + b->len) {
+        b->fill = b->fill->next;
+    }
+}
+
+static void segbuf_free_chunk(VnxSegBuf *b, VnxPool *pool, VnxChunk *c)
+{
+    if (b->cursor == c) {
+        b->cursor = NULL;
+    }
+    if (b->far == c) {
+        b->far = NULL;
+    }
+    b->real -= chunk_real(c);
+    chunk_free(pool, c);
 }
 
 void vnx_segbuf_consume(VnxSegBuf *b, VnxPool *pool, uint32_t n)
@@ -180,23 +227,39 @@ void vnx_segbuf_consume(VnxSegBuf *b, VnxPool *pool, uint32_t n)
     g_assert(n <= b->len);
     b->start += n;
     b->len -= n;
-    while (b->head && b->head->pos + b->head->len <= b->start) {
+    while (b->head && (chunk_end(b->head) <= b->start || (!b->len && !b->ahead))) {
         VnxChunk *c = b->head;
 
         b->head = c->next;
-        if (b->cursor == c) {
-            b->cursor = NULL;
+        if (b->fill == c) {
+            b->fill = c->next;
         }
-        if (!b->head) {
-            b->tail = NULL;
-        }
-        b->real -= chunk_real(c);
-        chunk_free(pool, c);
+        segbuf_free_chunk(b, pool, c);
+    }
+    if (!b->head) {
+        b->tail = NULL;
+    }
+}
+
+void vnx_segbuf_drop_ahead(VnxSegBuf *b, VnxPool *pool)
+{
+    b->ahead = 0;
+    if (!b->len) {
+        vnx_segbuf_consume(b, pool, 0);
+        return;
+    }
+    b->tail = b->fill;
+    while (b->tail->next) {
+        VnxChunk *c = b->tail->next;
+
+        b->tail->next = c->next;
+        segbuf_free_chunk(b, pool, c);
     }
 }
 
 void vnx_segbuf_clear(VnxSegBuf *b, VnxPool *pool)
 {
+    b->ahead = 0;
     vnx_segbuf_consume(b, pool, b->len);
 }
 
@@ -205,19 +268,20 @@ unsigned vnx_segbuf_iov(VnxSegBuf *b, uint32_t off, uint32_t len, struct iovec *
 {
     uint64_t pos = b->start + off;
     VnxChunk *c = b->cursor && b->cursor->pos <= pos ? b->cursor : b->head;
+    uint32_t limit = off < b->len ? b->len : b->len + b->ahead;
     unsigned n = 0;
 
     *got = 0;
-    if (off >= b->len) {
+    if (off >= limit) {
         return 0;
     }
-    len = MIN(len, b->len - off);
-    while (c->pos + c->len <= pos) {
+    len = MIN(len, limit - off);
+    while (chunk_end(c) <= pos) {
         c = c->next;
     }
     while (len && n < max) {
         uint32_t at = pos - c->pos;
-        uint32_t part = MIN(len, c->len - at);
+        uint32_t part = MIN(len, c->size - at);
 
         b->cursor = c;
         iov[n].iov_base = c->data + at;

@@ -23,6 +23,7 @@ void vnx_flow_config_init(VnxFlowConfig *cfg)
 {
     memset(cfg, 0, sizeof(*cfg));
     cfg->mode = VNX_MODE_ACCELERATE;
+    cfg->out_of_order = VNX_OOO_QUEUE;
     cfg->flow_buffer_size = VNX_FLOW_BUFFER_SIZE_DEFAULT;
     cfg->weight = VNX_WEIGHT_DEFAULT;
     cfg->dupack_threshold = VNX_DUPACK_THRESHOLD_DEFAULT;
@@ -82,6 +83,7 @@ bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err)
 {
     const Range range[] = {
         { "mode", cfg->mode, VNX_MODE_ACCELERATE, VNX_MODE_OFF },
+        { "out-of-order", cfg->out_of_order, VNX_OOO_QUEUE, VNX_OOO_PASS_THROUGH },
         { "flow-buffer-size", cfg->flow_buffer_size, VNX_FLOW_BUFFER_SIZE_MIN,
           VNX_FLOW_BUFFER_SIZE_MAX },
         { "weight", cfg->weight, 0, VNX_WEIGHT_MAX },

@@ -59,11 +59,18 @@ void conn_set_state(VnxConn *c, VnxFlowState state)
     }
 }
 
+/* Not a word for so long that who left a hole has long given up to fill it. */
+static bool conn_abandoned(const VnxConn *c)
+{
+    return c->v->now - c->node.touched_ns > c->v->cfg.retry_limit_ms * VNX_MS_NS;
+}
+
 static bool conn_evictable(const VnxConn *c)
 {
     return conn_age(c) == VNX_AGE_ENDED ||
            (c->state != VNX_FLOW_RESET && !half_undelivered(&c->half[0]) &&
-            !half_undelivered(&c->half[1]));
+            !half_undelivered(&c->half[1]) &&
+            ((!c->half[0].ooo && !c->half[1].ooo) || conn_abandoned(c)));
 }
 
 /* Make room for one more flow; false if nothing may go. */
@@ -173,6 +180,7 @@ static void conn_drop_state(VnxConn *c)
     for (int d = 0; d < 2; d++) {
         VnxHalf *h = &c->half[d];
 
+        half_drop_queue(h);
         v->undelivered -= half_undelivered(h);
         v->pool.reserved -= h->reserved;
         h->reserved = 0;

@@ -77,7 +77,7 @@ void ecn_data(VnxHalf *h, const VnxPacket *p)
     c->v->stats.ce_segments += ce;
     if (ecn_exact(c)) {
         if (ce != h->ece && ecn_is_sender(h) && seq_gt(half_ack(h), h->last_ack)) {
-            half_send_ack(h);   /* for what came before, with the mark of that */
+            half_send_ack(h, false);    /* for what came before, with the mark of that */
         }
         h->ece = ce;
         return;

@@ -148,7 +148,7 @@ void half_establish(VnxHalf *h)
  * Room in real memory for bytes that S may still send, by its weight: no more than weight /
  * 100 of what is left free, which is weight / (100 + weight) of what the others leave.
  */
-static uint32_t half_grant(const VnxHalf *h)
+uint32_t half_grant(const VnxHalf *h)
 {
     VnxPool *pool = &half_conn((VnxHalf *)h)->v->pool;
     uint64_t held = pool->used + pool->reserved;
@@ -173,7 +173,7 @@ void half_reserve(VnxHalf *h)
     uint32_t want = 0;
 
     if (h->state == VNX_HALF_ACCELERATING) {
-        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt));
+        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt + h->buf.ahead));
         if (want) {
             want += vnx_segbuf_max_chunk(half_cfg(h)->flow_buffer_size);
         }
@@ -210,14 +210,22 @@ static uint32_t half_target_edge(VnxHalf *h)
 uint32_t half_window(VnxHalf *h, uint32_t ack)
 {
     unsigned shift = half_conn(h)->end[h->dir].wscale;
-    uint32_t unit = 1u << shift;
     uint32_t target = half_target_edge(h);
     uint32_t field = seq_ahead(target, ack) >> shift;
 
     if (h->state != VNX_HALF_OBSERVING || half_conn(h)->state == VNX_FLOW_RESET) {
-        field = MAX(field, (seq_ahead(h->adv_edge, ack) + unit - 1) >> shift);
+        field = MAX(field, half_window_told(h, ack));
     }
     return MIN(field, UINT16_MAX);
+}
+
+/* The window field for an ACK of @ack that leaves the edge where it is. */
+uint32_t half_window_told(const VnxHalf *h, uint32_t ack)
+{
+    unsigned shift = half_conn((VnxHalf *)h)->end[h->dir].wscale;
+    uint32_t unit = 1u << shift;
+
+    return MIN((seq_ahead(h->adv_edge, ack) + unit - 1) >> shift, UINT16_MAX);
 }
 
 /* A segment with this ACK number and window field is on its way to S. */
@@ -267,6 +275,7 @@ void half_leave(VnxHalf *h, VnxReason reason)
         break;
     case VNX_HALF_ACCELERATING:
         c->v->stats.drains++;
+        half_settle_queue(h);
         half_set_state(h, VNX_HALF_DRAINING, reason);
         half_reserve(h);
         half_check_drained(h);
@@ -291,13 +300,14 @@ void half_urgent(VnxHalf *h, const VnxPacket *p)
     h->trouble = seq_max(h->trouble, end);
 }
 
-/* DRAINING ends when R has everything and S's window is R's again. */
+/* DRAINING ends when R has everything, holes are filled, and S's window is R's again. */
 void half_check_drained(VnxHalf *h)
 {
     if (h->state != VNX_HALF_DRAINING || seq_lt(h->una, half_ack(h)) ||
-        seq_lt(h->una, h->rcv_nxt)) {
+        seq_lt(h->una, h->rcv_nxt) || half_has_hole(h)) {
         return;
     }
+    half_settle_queue(h);
     half_sender_stop(h);
     h->nxt = h->max = seq_max(h->max, h->s_max);
     if (seq_ge(h->r_edge, h->adv_edge) || half_finished(h)) {
@@ -369,12 +379,18 @@ bool half_queue(VnxHalf *h, const VnxPacket *p)
         h->psh_seq = h->rcv_nxt;
     }
     if (fin) {
-        h->fin_seen = true;
-        h->fin_seq = h->rcv_nxt;
-        h->s_max = h->fin_seq + 1;
+        half_take_fin(h);
     }
     half_output(h);
     return true;
+}
+
+/* S's FIN has come in order. */
+void half_take_fin(VnxHalf *h)
+{
+    h->fin_seen = true;
+    h->fin_seq = h->rcv_nxt;
+    h->s_max = h->fin_seq + 1;
 }
 
 /* R has everything that went by before the buffer: acknowledge early from here on. */
@@ -383,6 +399,7 @@ void half_joined(VnxHalf *h)
     VnxConn *c = half_conn(h);
     uint32_t flight = seq_ahead(h->max, h->una);
 
+    half_settle_queue(h);
     half_set_state(h, VNX_HALF_ACCELERATING, VNX_REASON_NONE);
     half_start_cc(h);
     if (h->cc.cwnd < flight) {  /* already under way, at S's pace */
@@ -420,7 +437,7 @@ bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len)
     VnxVtcp *v = half_conn(h)->v;
     bool unreserved = h->reserved < len;
 
-    if (!vnx_segbuf_append(&h->buf, &v->pool, half_cap(h), unreserved, p, off, len)) {
+    if (!vnx_segbuf_write(&h->buf, &v->pool, half_cap(h), unreserved, p, off, len, 0)) {
         if (h->buf.real + (uint64_t)len < half_cfg(h)->flow_buffer_size / 2) {
             v->stats.alloc_failures++;
         }
@@ -439,6 +456,7 @@ void half_discard(VnxHalf *h)
 {
     VnxVtcp *v = half_conn(h)->v;
 
+    half_drop_queue(h);
     vnx_segbuf_clear(&h->buf, &v->pool);
     half_sender_stop(h);
     half_set_early(h, h->una);

@@ -23,13 +23,6 @@
 #define CHALLENGE_MAX 10
 #define CHALLENGE_PERIOD_NS (5 * 1000 * VNX_MS_NS)
 
-/* An ACK to S of @h shall leave in the next run. */
-static void half_ack_soon(VnxHalf *h)
-{
-    h->ack_due = true;
-    conn_queue(half_conn(h), !h->dir);
-}
-
 /*
  * A challenge ACK to S of @h: is what came really S's?  Not more than a few, whoever asks
  * for them (RFC 5961 7); counted per connection, so that one tells nothing of another.
@@ -108,12 +101,6 @@ static void learn_end(VnxConn *c, VnxDir dir, const VnxPacket *p)
     }
 }
 
-static void count_duplicate(VnxHalf *d, uint32_t bytes)
-{
-    half_conn(d)->v->stats.duplicate_bytes += bytes;
-    d->duplicate_bytes += bytes;
-}
-
 /* The acknowledgement in @p, which comes from R of @r. */
 static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
 {
@@ -127,6 +114,7 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
     }
     if (acks_unseen(r, p->ack)) {
         /* we are not the witness that we have to be: leave the ends alone, for good */
+        half_drop_queue(r);
         r->s_max = r->max = p->ack;
         half_leave(r, VNX_REASON_NOT_SEEN);
         half_leave(&c->half[!r->dir], VNX_REASON_NOT_SEEN);
@@ -160,6 +148,50 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
     }
 }
 
+/* Payload that S has sent before, and that is held or delivered (T5). */
+static VnxVerdict input_duplicate(VnxHalf *d, const VnxPacket *p)
+{
+    uint32_t end = p->seq + p->payload_len;
+
+    half_count_duplicate(d, p->payload_len);
+    if (p->payload_len && seq_le(end, half_ack(d)) && half_dsack(d, p->seq, end)) {
+        half_ack_now(d);
+    } else {
+        half_ack_soon(d);
+    }
+    return VNX_VERDICT_CONSUMED;
+}
+
+/*
+ * DRAINING, and S was told of data behind a hole: take what fills it, in order behind the
+ * rest and unacknowledged.  Nothing is taken beyond, S will repeat it.  False: the queue is no more.
+ */
+static bool input_repair(VnxHalf *d, const VnxPacket *p)
+{
+    uint32_t behind = d->rcv_nxt - p->seq, fresh;
+
+    if (p->flags & VNX_TCP_URG && p->urgent <= p->payload_len) {
+        /* the urgent byte cannot lose its mark: RFC 2018 8 lets us go back on SACK */
+        half_drop_queue(d);
+        return false;
+    }
+    if (seq_gt(p->seq, d->rcv_nxt)) {
+        half_receive_ahead(d, p, d->rcv_nxt + d->buf.ahead, false);
+        return true;
+    }
+    fresh = MIN(seq_ahead(p->seq + p->payload_len, d->rcv_nxt), d->buf.ahead);
+    if (!fresh) {
+        input_duplicate(d, p);
+        return true;
+    }
+    half_count_duplicate(d, behind);
+    if (half_store(d, p, behind, fresh)) {      /* there is memory for the hole */
+        half_absorb_queue(d);
+        half_output(d);
+    }
+    return true;
+}
+
 /* Payload or FIN while the half is not on the fast path. */
 static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
 {
@@ -170,10 +202,11 @@ static VnxVerdict input_passing(VnxConn *c, VnxHalf *d, VnxPacket *p)
     if (d->state == VNX_HALF_DRAINING) {
         bool holds = half_holds(d);
 
-        if (holds && seq_lt(p->seq, d->rcv_nxt)) {
-            count_duplicate(d, p->payload_len);
-            half_ack_soon(d);
+        if (half_has_hole(d) && input_repair(d, p)) {
             return VNX_VERDICT_CONSUMED;
+        }
+        if (holds && seq_lt(p->seq, d->rcv_nxt)) {
+            return input_duplicate(d, p);
         }
         if (!(p->options & OPTIONS_OPAQUE) && half_queue(d, p)) {
             return VNX_VERDICT_CONSUMED;
@@ -215,8 +248,10 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
     VnxVtcp *v = c->v;
     uint32_t end = p->seq + p->payload_len;
     uint32_t fresh = d->fin_seen ? 0 : seq_ahead(end, d->rcv_nxt);
-    uint32_t window = seq_ahead(d->adv_edge, d->rcv_nxt);
+    uint32_t window = seq_ahead(d->adv_edge, d->rcv_nxt), start = d->rcv_nxt;
     bool fin = p->flags & VNX_TCP_FIN && !d->fin_seen && seq_ge(end, d->rcv_nxt);
+    bool hole = d->ooo, repeats;
+    VnxSackBlock again = { p->seq, start };
 
     if (fresh > window) {
         fresh = window;
@@ -230,34 +265,48 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
             d->probe_passed = true;
             return conn_forward(c, d->dir, p);
         }
-        v->stats.probes_answered += probe;
-        count_duplicate(d, probe ? 0 : p->payload_len);
+        if (!probe) {
+            return input_duplicate(d, p);
+        }
+        v->stats.probes_answered++;
         half_ack_soon(d);
         return VNX_VERDICT_CONSUMED;
     }
-    if (fresh && !half_store(d, p, d->rcv_nxt - p->seq, fresh)) {
-        v->stats.buffer_full++;
-        half_leave(d, VNX_REASON_BUFFER_FULL);
-        return input_passing(c, d, p);
+    if (hole && again.start == start) {
+        vnx_ooo_overlap(d->ooo, start, start + fresh, &again);
     }
-    count_duplicate(d, d->rcv_nxt - fresh - p->seq);
+    if (fresh && !half_store(d, p, start - p->seq, fresh)) {
+        /* the hole has its memory, whatever the pool says */
+        fresh = hole ? MIN(fresh, vnx_segbuf_allocated(&d->buf)) : 0;
+        fin = false;
+        if (!fresh || !half_store(d, p, start - p->seq, fresh)) {
+            v->stats.buffer_full++;
+            half_leave(d, VNX_REASON_BUFFER_FULL);
+            return input_passing(c, d, p);
+        }
+    }
+    half_count_duplicate(d, again.end - again.start);
     half_learn_segment_size(d, p);
     if (p->flags & VNX_TCP_PSH) {
         d->psh_seen = true;
         d->psh_seq = d->rcv_nxt;
     }
     if (fin) {
-        d->fin_seen = true;
-        d->fin_seq = d->rcv_nxt;
-        d->s_max = d->fin_seq + 1;
+        half_drop_queue(d);             /* behind its FIN S has nothing to say */
+        half_take_fin(d);
     }
+    half_absorb_queue(d);
     if (fresh) {
-        v->stats.early_ack_bytes += fresh;
-        d->early_acked_bytes += fresh;
+        v->stats.early_ack_bytes += d->rcv_nxt - start;
+        d->early_acked_bytes += d->rcv_nxt - start;
         half_set_early(d, d->rcv_nxt);
         half_ack_soon(d);
     }
     half_output(d);
+    repeats = again.start != again.end && half_dsack(d, again.start, again.end);
+    if (hole || repeats) {
+        half_ack_now(d);                /* RFC 5681 4.2 */
+    }
     return VNX_VERDICT_CONSUMED;
 }
 
@@ -279,11 +328,14 @@ static VnxVerdict input_data(VnxConn *c, VnxHalf *d, VnxPacket *p)
     }
     switch (d->state) {
     case VNX_HALF_ACCELERATING:
-        if (seq_gt(p->seq, d->rcv_nxt)) {
-            half_leave(d, VNX_REASON_OUT_OF_ORDER);
-        } else {
+        if (seq_le(p->seq, d->rcv_nxt)) {
             return input_fast(c, d, p);
         }
+        if (half_cfg(d)->out_of_order == VNX_OOO_QUEUE) {
+            half_receive_ahead(d, p, d->adv_edge, true);
+            return VNX_VERDICT_CONSUMED;
+        }
+        half_leave(d, VNX_REASON_OUT_OF_ORDER);
         break;
     case VNX_HALF_JOINING:
         if (p->seq == d->rcv_nxt && seq_le(p->seq + p->payload_len, d->r_edge) &&
@@ -316,7 +368,7 @@ static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
     }
     if (half_fast(d) && seq_lt(p->seq, d->rcv_nxt) && p->seq + 1 == d->rcv_nxt) {
         /* a keepalive or a window probe (RFC 9293 3.8.4) */
-        if (half_holds(d) || d->adv_edge == d->rcv_nxt) {
+        if (half_holds(d) || d->ooo || d->adv_edge == d->rcv_nxt) {
             c->v->stats.probes_answered++;
             half_ack_soon(d);
             return VNX_VERDICT_CONSUMED;
@@ -348,6 +400,7 @@ static VnxVerdict input_empty(VnxConn *c, VnxHalf *d, VnxHalf *r, VnxPacket *p)
 static VnxVerdict input_rst_valid(VnxConn *c, VnxHalf *d, VnxHalf *r)
 {
     half_discard(r);
+    half_drop_queue(d);
     d->ack_due = false;
     if (!half_holds(d)) {
         conn_free(c);

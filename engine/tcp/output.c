@@ -247,8 +247,11 @@ void half_output(VnxHalf *h)
     half_arm(h);
 }
 
-/* An ACK to S of half @h, in the other direction and in R's name. */
-bool half_send_ack(VnxHalf *h)
+/*
+ * An ACK to S of half @h, in the other direction and in R's name, with the SACK blocks there are.
+ * @again: a duplicate ACK; it leaves the window as it is.
+ */
+bool half_send_ack(VnxHalf *h, bool again)
 {
     VnxConn *c = half_conn(h);
     VnxDir dir = !h->dir;
@@ -256,8 +259,16 @@ bool half_send_ack(VnxHalf *h)
     VnxBuild b = { .seq = data->max, .flags = VNX_TCP_ACK };
 
     build_init(c, dir, &b);
+    if (again) {
+        b.window = half_window_told(h, b.ack);
+    }
+    b.n_sack = half_sack(h, b.sack, b.timestamp ? 3 : VNX_SACK_MAX);
     if (!build_emit(c, dir, &b)) {
         return false;
+    }
+    if (h->dsack.start != h->dsack.end) {
+        h->dsack.end = h->dsack.start;
+        c->v->stats.dsacks_sent++;
     }
     c->v->stats.early_acks++;
     return true;
@@ -325,9 +336,12 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p)
     if (acks->state != VNX_HALF_OBSERVING ||
         (acks->early_acked_bytes && seq_lt(p->ack, ack))) {
         window = half_window(acks, ack);
+        if (p->sack_off && (p->ack != ack || acks->state == VNX_HALF_ACCELERATING)) {
+            vnx_packet_clear_sack(p);   /* vTCP's affair, not S's */
+            changed = true;
+        }
         if (p->ack != ack) {
             vnx_packet_set_ack(p, ack);
-            vnx_packet_clear_sack(p);
             vnx_packet_set_ts(p, p->tsval, acks->ts_recent);
             changed = true;
         }

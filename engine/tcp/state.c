@@ -168,8 +168,8 @@ static void xfer_end(Xfer *x, VnxEnd *e, const VnxFlowKey *key, VnxDir dir)
     }
 }
 
-/* The bytes from buf_seq to rcv_nxt.  @len of them are to come. */
-static void load_buffer(Xfer *x, VnxHalf *h, uint32_t len)
+/* @len bytes that lie @ahead of those in order are to come. */
+static void load_buffer(Xfer *x, VnxHalf *h, uint32_t len, uint32_t ahead)
 {
     VnxVtcp *v = half_conn(h)->v;
     struct iovec iov = { (void *)x->in, len };
@@ -182,7 +182,7 @@ static void load_buffer(Xfer *x, VnxHalf *h, uint32_t len)
     }
     /* what was acknowledged has to be kept, whatever the limits are here */
     v->pool.cap = UINT64_MAX;
-    if (!vnx_segbuf_append(&h->buf, &v->pool, UINT32_MAX, false, &p, 0, len)) {
+    if (!vnx_segbuf_write(&h->buf, &v->pool, UINT32_MAX, false, &p, 0, len, ahead)) {
         xfer_fail(x, "a buffer is too large");
     }
     v->pool.cap = cap;
@@ -190,18 +190,19 @@ static void load_buffer(Xfer *x, VnxHalf *h, uint32_t len)
     x->left -= len;
 }
 
-static void save_buffer(Xfer *x, VnxHalf *h)
+static void save_buffer(Xfer *x, VnxHalf *h, uint32_t off, uint32_t len)
 {
     struct iovec iov[VNX_EMIT_IOV];
-    uint32_t off = 0, got;
+    uint32_t got;
 
-    while (off < h->buf.len) {
-        unsigned n = vnx_segbuf_iov(&h->buf, off, h->buf.len - off, iov, VNX_EMIT_IOV, &got);
+    while (len) {
+        unsigned n = vnx_segbuf_iov(&h->buf, off, len, iov, VNX_EMIT_IOV, &got);
 
         for (unsigned i = 0; i < n; i++) {
             g_byte_array_append(x->out, iov[i].iov_base, iov[i].iov_len);
         }
         off += got;
+        len -= got;
     }
 }
 
@@ -232,6 +233,87 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
     return fast && len <= SPAN_MAX && h->buf_seq == h->una &&
            h->rcv_nxt == h->buf_seq + len && seq_le(h->early, h->rcv_nxt) &&
            ordered(h->nxt, h->rcv_nxt + 1) && seq_le(h->rcv_nxt, h->s_max);
+}
+
+/* Ranges are in order, apart, ahead of sequence, and within what S was allowed to send. */
+static bool queue_sound(const VnxHalf *h, const VnxOoo *o)
+{
+    uint32_t behind = h->rcv_nxt;
+
+    if ((h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) ||
+        h->fin_seen || h->buf_seq + h->buf.len != h->rcv_nxt ||
+        (!h->buf.len && h->una != h->rcv_nxt) || !ordered(h->una, h->adv_edge) ||
+        h->adv_edge - h->rcv_nxt > VNX_FLOW_BUFFER_SIZE_MAX) {
+        return false;
+    }
+    for (unsigned i = 0; i < o->n; i++) {
+        if (seq_le(o->range[i].start, behind) || seq_le(o->range[i].end, o->range[i].start)) {
+            return false;
+        }
+        behind = o->range[i].end;
+    }
+    return seq_le(behind, h->adv_edge) && (!o->n || seq_le(behind, h->s_max)) &&
+           (!o->fin || (seq_ge(o->fin_seq, behind) && seq_le(o->fin_seq, h->adv_edge)));
+}
+
+/* The queue of what is ahead of sequence: FIN, ranges, and the bytes of each. */
+static void xfer_queue(Xfer *x, VnxHalf *h)
+{
+    VnxOoo o = { 0 };
+    VnxPool *pool = &half_conn(h)->v->pool;
+    bool room = true, some = h->ooo;
+
+    if (h->ooo) {
+        o = *h->ooo;
+    }
+    xfer_bool(x, &some);
+    o.n = xfer_uint(x, o.n, 1);
+    if (o.n > VNX_OOO_MAX) {
+        xfer_fail(x, "a queue has too many ranges");
+        return;
+    }
+    xfer_bool(x, &o.fin);
+    XFER(x, o.fin_seq);
+    XFER(x, o.clock);
+    for (unsigned i = 0; i < o.n; i++) {
+        XFER(x, o.range[i].start);
+        XFER(x, o.range[i].end);
+        XFER(x, o.range[i].stamp);
+    }
+    if (x->out) {
+        for (unsigned i = 0; i < o.n; i++) {
+            save_buffer(x, h, o.range[i].start - h->buf_seq,
+                        o.range[i].end - o.range[i].start);
+        }
+        return;
+    }
+    if (x->fault || !some) {
+        return;
+    }
+    if (!queue_sound(h, &o)) {
+        xfer_fail(x, "what is ahead of sequence in a flow cannot be");
+        return;
+    }
+    /* Holes cost memory that the stream does not prove: where there is not that much, what S
+     * was told by SACK is dropped, and S sends it again (RFC 2018 8). */
+    if (o.n) {
+        room = pool->used + (o.range[o.n - 1].end - h->rcv_nxt) <= 2 * pool->cap;
+    }
+    for (unsigned i = 0; i < o.n && !x->fault; i++) {
+        uint32_t len = o.range[i].end - o.range[i].start;
+
+        if (room) {
+            load_buffer(x, h, len, o.range[i].start - h->rcv_nxt);
+        } else if (x->left < len) {
+            xfer_fail(x, "it ends early");
+        } else {
+            x->in += len;
+            x->left -= len;
+        }
+    }
+    if (room && !x->fault) {
+        half_load_queue(h, &o);
+    }
 }
 
 static void xfer_half(Xfer *x, VnxHalf *h)
@@ -282,15 +364,19 @@ static void xfer_half(Xfer *x, VnxHalf *h)
         return;
     }
     if (x->out) {
-        save_buffer(x, h);
+        save_buffer(x, h, 0, len);
+        xfer_queue(x, h);
         return;
     }
     if (h->state == VNX_HALF_JOINING || !half_sound(h, len) || h->rtt.srtt_ns < 0 ||
         h->rtt.rttvar_ns < 0 || h->rtt.min_ns < 0 ||
         MAX(h->rtt.srtt_ns, h->rtt.rttvar_ns) > INT64_MAX / 16) {
         xfer_fail(x, "sequence numbers of a flow contradict each other");
-    } else if (len) {
-        load_buffer(x, h, len);
+    } else {
+        if (len) {
+            load_buffer(x, h, len, 0);
+        }
+        xfer_queue(x, h);
     }
 }
 

@@ -11,8 +11,10 @@
  *           S ◀──ACK─── early, adv_edge        una, r_edge ◀──ACK───── R
  *
  *   una <= nxt <= max <= rcv_nxt <= s_max       una, early <= rcv_nxt
- *   the buffer holds exactly [buf_seq, rcv_nxt), and buf_seq <= una while
+ *   the buffer holds [buf_seq, rcv_nxt) in order, and buf_seq <= una while
  *   something was acknowledged early (in JOINING una may still be below it)
+ *   beyond a hole at rcv_nxt it may hold the ranges of ooo, all below s_max and
+ *   adv_edge; only ACCELERATING and DRAINING have such a queue (receiver.c)
  *
  * States of a half (half.c, half_set_state() is the only writer):
  *
@@ -39,6 +41,7 @@
 #include <vnx/vtcp.h>
 
 #include "engine/tcp/buffer.h"
+#include "engine/tcp/ooo.h"
 #include "engine/tcp/rtt.h"
 #include "engine/tcp/seq.h"
 #include "engine/tcp/timers.h"
@@ -165,6 +168,8 @@ struct VnxHalf {
     uint32_t demand_mark;
     uint32_t reserved;          /* of the pool, for the window */
     uint32_t kept_cap;          /* real bytes promised by an earlier configuration */
+    VnxOoo *ooo;                /* what is ahead of rcv_nxt; NULL: nothing */
+    VnxSackBlock dsack;         /* to be reported with the next ACK; empty: nothing */
 
     /* toward R */
     VnxSegBuf buf;
@@ -285,6 +290,7 @@ struct VnxVtcp {
     bool paused;
     bool enabled;
     uint64_t undelivered;       /* sum over halves, early - una */
+    uint32_t ooo_queues;        /* halves that have one */
     VnxVtcpStats stats;         /* counters only */
 };
 
@@ -327,6 +333,18 @@ static inline bool half_holds(const VnxHalf *h)
 {
     return (h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING) &&
            seq_lt(h->una, h->rcv_nxt);
+}
+
+/* Bytes wait behind a hole. */
+static inline bool half_has_hole(const VnxHalf *h)
+{
+    return h->ooo && h->ooo->n;
+}
+
+/* S was told that vTCP has bytes of it that R has not acknowledged. */
+static inline bool half_owes(const VnxHalf *h)
+{
+    return half_undelivered(h) || h->ooo;
 }
 
 /* S's FIN follows what the buffer holds, and is to be sent (again) behind it.  A FIN
@@ -378,8 +396,11 @@ bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len);
 void half_discard(VnxHalf *h);
 void half_set_una(VnxHalf *h, uint32_t una);
 void half_set_early(VnxHalf *h, uint32_t early);
+void half_take_fin(VnxHalf *h);
+uint32_t half_grant(const VnxHalf *h);
 void half_reserve(VnxHalf *h);
 uint32_t half_window(VnxHalf *h, uint32_t ack);
+uint32_t half_window_told(const VnxHalf *h, uint32_t ack);
 void half_told(VnxHalf *h, uint32_t ack, uint16_t field);
 bool half_window_update_due(VnxHalf *h);
 void half_reconsider(VnxHalf *h);
@@ -395,12 +416,24 @@ void ecn_ack(VnxHalf *h, const VnxPacket *p);
 void ecn_reduced(VnxHalf *h);
 uint16_t ecn_flags(const VnxConn *c, VnxDir dir, uint16_t flags);
 
+/* receiver.c: the receiver toward S: data ahead of sequence, duplicate ACKs, SACK */
+void half_ack_soon(VnxHalf *h);
+void half_ack_now(VnxHalf *h);
+void half_count_duplicate(VnxHalf *h, uint32_t bytes);
+bool half_dsack(VnxHalf *h, uint32_t start, uint32_t end);
+unsigned half_sack(const VnxHalf *h, VnxSackBlock *block, unsigned max);
+void half_receive_ahead(VnxHalf *h, const VnxPacket *p, uint32_t edge, bool take_fin);
+void half_absorb_queue(VnxHalf *h);
+void half_settle_queue(VnxHalf *h);
+void half_drop_queue(VnxHalf *h);
+void half_load_queue(VnxHalf *h, const VnxOoo *o);
+
 /* input.c */
 VnxVerdict conn_input(VnxConn *c, VnxDir dir, VnxPacket *p);
 
 /* output.c: everything that leaves */
 void half_output(VnxHalf *h);
-bool half_send_ack(VnxHalf *h);
+bool half_send_ack(VnxHalf *h, bool again);
 bool half_send_probe(VnxHalf *h);
 bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len);
 bool conn_send_rst(VnxConn *c, VnxDir dir);

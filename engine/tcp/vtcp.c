@@ -222,7 +222,7 @@ void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns)
 
 bool vnx_vtcp_drained(const VnxVtcp *v)
 {
-    return v->undelivered == 0;
+    return v->undelivered == 0 && v->ooo_queues == 0;
 }
 
 void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns)
@@ -231,7 +231,7 @@ void vnx_vtcp_reset_undrained(VnxVtcp *v, int64_t now_ns)
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
 
-        if (half_undelivered(&c->half[0]) || half_undelivered(&c->half[1])) {
+        if (half_owes(&c->half[0]) || half_owes(&c->half[1])) {
             conn_reset(c);
         }
     }
@@ -369,7 +369,7 @@ static void vtcp_serve(VnxVtcp *v, VnxConn *c, VnxDir dir)
         return;
     }
     half_output(&c->half[dir]);
-    if (acks->ack_due && !half_send_ack(acks)) {
+    if (acks->ack_due && !half_send_ack(acks, false)) {
         conn_queue(c, dir);
     }
 }
@@ -469,6 +469,7 @@ void vnx_vtcp_stats(const VnxVtcp *v, VnxVtcpStats *stats)
     stats->buffer_used = v->pool.used;
     stats->buffer_reserved = v->pool.reserved;
     stats->undelivered = v->undelivered;
+    stats->ooo_queues = v->ooo_queues;
 }
 
 static void half_info(VnxHalf *h, VnxVtcpHalfInfo *info)
@@ -489,6 +490,7 @@ static void half_info(VnxHalf *h, VnxVtcpHalfInfo *info)
     info->out_of_order = h->out_of_order;
     info->duplicate_bytes = h->duplicate_bytes;
     info->undelivered = half_undelivered(h);
+    info->out_of_order_queued = h->ooo ? vnx_ooo_bytes(h->ooo) : 0;
     info->buffer_used = h->buf.real;
     info->una = h->una;
     info->nxt = h->nxt;

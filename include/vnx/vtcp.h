@@ -44,6 +44,12 @@ typedef enum VnxMode {
     VNX_MODE_OFF,               /* not even follow new flows */
 } VnxMode;
 
+/* What becomes of data that arrives ahead of sequence. */
+typedef enum VnxOooPolicy {
+    VNX_OOO_QUEUE,              /* kept, and reported by duplicate ACKs and SACK */
+    VNX_OOO_PASS_THROUGH,       /* the half leaves the fast path; the ends repair it */
+} VnxOooPolicy;
+
 /* State of one half, i.e. of one data direction, of a connection. */
 typedef enum VnxHalfState {
     VNX_HALF_OBSERVING,         /* packets pass end to end */
@@ -99,6 +105,7 @@ typedef struct VnxOffload {
  */
 typedef struct VnxFlowConfig {
     VnxMode mode;
+    VnxOooPolicy out_of_order;
     uint32_t flow_buffer_size;  /* cap on the real buffer bytes of each half */
     uint32_t weight;            /* share of the buffers when they are short, relative to
                                  * other flows; 0: none, the flow passes end to end */
@@ -204,6 +211,10 @@ typedef enum {
     X(buffered_bytes, "buffered-bytes", "payload copied to segment buffers") \
     X(duplicate_bytes, "duplicate-bytes", "payload dropped as already buffered or delivered") \
     X(out_of_order, "out-of-order", "segments that arrived ahead of sequence") \
+    X(out_of_order_bytes, "out-of-order-bytes", "payload kept that arrived ahead of sequence") \
+    X(out_of_order_dropped, "out-of-order-dropped", "segments ahead of sequence without room") \
+    X(duplicate_acks, "duplicate-acks-sent", "duplicate ACKs generated toward senders") \
+    X(dsacks_sent, "d-sacks-sent", "duplicates reported to senders by D-SACK (RFC 2883)") \
     X(buffer_full, "buffer-full", "segments that found no room") \
     X(retransmits, "retransmits", "segments retransmitted by vTCP, any cause") \
     X(rto_retransmits, "rto-retransmits", "retransmission timeouts") \
@@ -233,6 +244,7 @@ typedef struct VnxVtcpStats {
     uint64_t buffer_used;       /* real bytes of segment buffers */
     uint64_t buffer_reserved;   /* promised by advertised windows */
     uint64_t undelivered;       /* acknowledged early, not yet by the receiver */
+    uint32_t ooo_queues;        /* halves with data ahead of a hole */
 } VnxVtcpStats;
 
 typedef struct VnxVtcpHalfInfo {    /* indexed by VnxDir */
@@ -248,6 +260,7 @@ typedef struct VnxVtcpHalfInfo {    /* indexed by VnxDir */
     uint64_t out_of_order;
     uint64_t duplicate_bytes;
     uint32_t undelivered;           /* acknowledged early, not yet by R */
+    uint32_t out_of_order_queued;   /* bytes held that are ahead of a hole */
     uint32_t buffer_used;           /* real bytes */
     uint32_t una, nxt;              /* send side toward R */
     uint32_t early;                 /* highest ACK given to S */
@@ -391,7 +404,8 @@ void vnx_vtcp_set_paused(VnxVtcp *v, bool paused, int64_t now_ns);
 /* Switched off: halves drain and the end hosts take over; flows are still followed, so
  * that they are accelerated when it is on again. */
 void vnx_vtcp_set_enabled(VnxVtcp *v, bool enabled, int64_t now_ns);
-/* Nothing acknowledged early is undelivered: removing vTCP now loses nothing.  (A sender
+/* Nothing acknowledged early is undelivered, and no sender was told by SACK of data behind a
+ * hole: removing vTCP now loses nothing.  (A sender
  * may still hold a larger window than its receiver's own; what it sends
  * beyond that the receiver drops and the sender repeats.) */
 bool vnx_vtcp_drained(const VnxVtcp *v);

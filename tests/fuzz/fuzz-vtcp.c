@@ -104,6 +104,7 @@ static VnxVtcpConfig config(Input *in, const VnxVtcpConfig *base)
                b % 8 == 6 ? VNX_MODE_OBSERVE : VNX_MODE_OFF;
     cfg.flow.flow_buffer_size = VNX_FLOW_BUFFER_SIZE_MIN << b / 8 % 4;
     cfg.buffer_size = VNX_BUFFER_SIZE_MIN << b / 32 % 4;
+    cfg.flow.out_of_order = b & 128 ? VNX_OOO_PASS_THROUGH : VNX_OOO_QUEUE;
     b = u8(in);
     cfg.max_flows = 1 + b % 8;
     cfg.flow.dupack_threshold = 2 + b / 8 % 4;

@@ -71,6 +71,8 @@ static const Property properties[] = {
     { "mode", "'observe'", "'fast'", "mode", "fast" },
     { "mode", "'off'", "1", "mode", "string" },
     { "mode", "'accelerate'", "''", "mode", "" },
+    { "out-of-order", "'pass-through'", "'drop'", "out-of-order", "drop" },
+    { "out-of-order", "'queue'", "0", "out-of-order", "string" },
     { "drain-timeout", "12", "-1", "drain-timeout", "uint32" },
     { "drain-timeout", "12", "4294967296", "drain-timeout", "uint32" },
     { "status", "'off'", "'maybe'", "status", "'on' or 'off'" },

@@ -56,6 +56,7 @@ typedef struct Seg {
     bool ts, no_ts;             /* the word "ts"; the word "nots" */
     unsigned n_sack;
     VnxSackBlock sack[VNX_SACK_MAX];
+    bool any_sack;              /* expected: whatever blocks there are */
     Want mss, wscale;
     bool sack_ok;
     uint8_t raw_opt[40];

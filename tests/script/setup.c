@@ -43,6 +43,9 @@ static bool config_member(VnxVtcpConfig *cfg, const char *name, const char *valu
     } else if (!strcmp(name, "guest-congestion-control")) {
         g_strlcpy(cfg->flow.guest_congestion_control, value,
                   sizeof(cfg->flow.guest_congestion_control));
+    } else if (!strcmp(name, "out-of-order")) {
+        cfg->flow.out_of_order = !strcmp(value, "pass-through") ? VNX_OOO_PASS_THROUGH
+                                 : VNX_OOO_QUEUE;
     } else if (!strcmp(name, "mode")) {
         cfg->flow.mode = !strcmp(value, "off") ? VNX_MODE_OFF
                     : !strcmp(value, "observe") ? VNX_MODE_OBSERVE : VNX_MODE_ACCELERATE;

@@ -34,6 +34,8 @@ static void stat_step(World *w, Words *ws)
             memcpy(&got, (char *)&stats + names[i].off, sizeof(got));
         } else if (!strcmp(name, "flows")) {
             got = stats.flows;
+        } else if (!strcmp(name, "out-of-order-queues")) {
+            got = stats.ooo_queues;
         } else if (!strcmp(name, "half-open")) {
             got = stats.half_open;
         } else {
@@ -65,6 +67,7 @@ static const struct {
     F("out-of-order", out_of_order, U64),
     F("duplicate-bytes", duplicate_bytes, U64),
     F("undelivered", undelivered, U32),
+    F("out-of-order-queued", out_of_order_queued, U32),
     F("buffer-used", buffer_used, U32),
     F("una", una, SEQ),
     F("nxt", nxt, SEQ),

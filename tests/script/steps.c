@@ -166,6 +166,7 @@ static void gets_acks(World *w, Side to, Words *ws)
         iov = (struct iovec) { o->frame, o->size };
         vnx_packet_parse(p, &iov, 1, o->vnet_len, (VnxDir)to);
         want.flags = VNX_TCP_ACK;
+        want.any_sack = true;
         want.seq = want.end = p->seq - w->conn->host[!to].isn;
         want.ack = (Want) { any || w->out[to].length ? '<' : '=', last };
         g_free(p);

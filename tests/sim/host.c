@@ -342,6 +342,7 @@ static VnxVtcpConfig config(const SimHost *h)
     cfg.flow.initial_window = sc->initial_window;
     cfg.flow.min_rto_ms = sc->min_rto_ms;
     cfg.flow.max_rto_ms = MAX(sc->max_rto_ms, sc->min_rto_ms);
+    cfg.flow.out_of_order = sc->pass_through ? VNX_OOO_PASS_THROUGH : VNX_OOO_QUEUE;
     cfg.retry_limit_ms = sc->retry_s * 1000;
     return cfg;
 }
@@ -516,6 +517,7 @@ void sim_host_reconfigure(SimHost *h)
     cfg.buffer_size = (256ll << sim_int(r, 0, 8)) * 1024;
     cfg.flow.dupack_threshold = sim_int(r, 2, 10);
     cfg.flow.initial_window = sim_int(r, 1, 50);
+    cfg.flow.out_of_order = sim_uniform(r) < 0.8 ? VNX_OOO_QUEUE : VNX_OOO_PASS_THROUGH;
     cfg.flow.min_rto_ms = sim_int(r, 10, 500);
     cfg.flow.max_rto_ms = sim_int(r, 500, 10000);
     cfg.flow.mode = h->sim->sc.modes ? sim_int(r, VNX_MODE_ACCELERATE, VNX_MODE_OFF)

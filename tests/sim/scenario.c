@@ -131,6 +131,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
     s->cc = sim_uniform(r) < 0.5 ? 0 : sim_int(r, 1, 100);
     s->dupack = ONE_OF(r, 3, 3, 3, 2, 5, 255);
     s->initial_window = ONE_OF(r, 10, 10, 1, 2, 100);
+    s->pass_through = sim_uniform(r) < 0.2;
     s->min_rto_ms = ONE_OF(r, 200, 200, 10, 1000);
     s->max_rto_ms = ONE_OF(r, 60000, 2000, 5000);
     s->retry_s = 2000;          /* more than heal_s + bound_s: no reset without cause */

@@ -101,6 +101,7 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(max_flows, "vTCP's max-flows") \
     X(cc, "vTCP's congestion-control: the how manieth that it has, modulo") \
     X(dupack, "vTCP's dupack-threshold") \
+    X(pass_through, "vTCP's out-of-order=pass-through instead of queue") \
     X(initial_window, "vTCP's initial-window") \
     X(min_rto_ms, "vTCP's min-rto") \
     X(max_rto_ms, "vTCP's max-rto") \

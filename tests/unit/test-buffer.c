@@ -32,7 +32,7 @@ static bool append(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
     struct iovec iov;
 
     payload_packet(p, &iov, data, len);
-    return vnx_segbuf_append(b, pool, cap, unreserved, p, 0, len);
+    return vnx_segbuf_write(b, pool, cap, unreserved, p, 0, len, 0);
 }
 
 /* Every byte of @b from @off on is what @want has, through however many entries. */
@@ -115,6 +115,110 @@ static void test_oracle(gconstpointer opaque)
     vnx_pool_destroy(&pool);
 }
 
+/*
+ * Bytes written ahead of the end, holes and all, against a flat array: they are where they
+ * belong when the holes are closed; what has memory never finds the pool full.
+ */
+static void test_ahead(void)
+{
+    enum { SPAN = 200000, CAP = 1 << 20 };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(7);
+    g_autofree uint8_t *bytes = g_malloc(2 * SPAN);
+    VnxSegBuf b = { 0 };
+    VnxPool pool;
+
+    for (int i = 0; i < 2 * SPAN; i++) {
+        bytes[i] = i * 7 + i / 251;
+    }
+    vnx_pool_init(&pool, 2 << 20);
+    for (int round = 0; round < 300; round++) {
+        uint32_t start = g_rand_int_range(rand, 0, SPAN), len = 1 + start % 3000, end = 0;
+        g_autofree VnxPacket *p = g_new0(VnxPacket, 1);
+        struct iovec iov;
+        VnxSegBuf was;
+
+        payload_packet(p, &iov, bytes + start, len);
+        g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, len, 0));
+        /* pieces in any order, apart; then the holes, with the pool full */
+        for (int n = 0; n < 8; n++) {
+            uint32_t ahead = 1 + g_rand_int_range(rand, 0, SPAN / 2);
+            uint32_t size = g_rand_int_range(rand, 1, 5000);
+
+            payload_packet(p, &iov, bytes + start + len + ahead, size);
+            g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, size, ahead));
+            end = MAX(end, ahead + size);
+            g_assert_cmpuint(b.len, ==, len);
+            g_assert_cmpuint(b.ahead, ==, end);
+            g_assert_cmpuint(vnx_segbuf_allocated(&b), >=, end);
+            check_bytes(&b, len + ahead, size, 3, bytes + start);
+        }
+        pool.reserved = pool.cap;
+        was = b;
+        if (round % 3 == 0) {
+            vnx_segbuf_drop_ahead(&b, &pool);
+            g_assert_cmpuint(b.ahead, ==, 0);
+            g_assert_cmpuint(b.real, <=, 2 * b.len + vnx_segbuf_max_chunk(CAP));
+            pool.reserved = 0;
+            payload_packet(p, &iov, bytes + start + len, end);
+            g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, end, 0));
+        } else if (round % 3 == 1) {    /* all of the gap in pieces, over what is there */
+            for (uint32_t done = 0; done < end; ) {
+                uint32_t size = MIN(1460, end - done);
+
+                payload_packet(p, &iov, bytes + start + len + done, size);
+                g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, size, 0));
+                done += size;
+            }
+            g_assert_cmpuint(b.real, ==, was.real);
+        } else {                        /* one long piece ahead, then the rest of the hole */
+            payload_packet(p, &iov, bytes + start + len + 1, end - 1);
+            g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, end - 1, 1));
+            vnx_segbuf_consume(&b, &pool, len);     /* nothing in order is left */
+            start += len;
+            len = 0;
+            payload_packet(p, &iov, bytes + start, 1);
+            g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, 1, 0));
+            vnx_segbuf_extend(&b, end - 1);
+        }
+        pool.reserved = 0;
+        g_assert_cmpuint(b.len, ==, len + end);
+        g_assert_cmpuint(b.ahead, ==, 0);
+        check_bytes(&b, 0, b.len, 4, bytes + start);
+        g_assert_cmpuint(b.real, ==, pool.used);
+        /* and it goes on as before */
+        payload_packet(p, &iov, bytes + start + b.len, 1000);
+        g_assert_true(vnx_segbuf_write(&b, &pool, CAP, true, p, 0, 1000, 0));
+        check_bytes(&b, 0, b.len, 4, bytes + start);
+        vnx_segbuf_consume(&b, &pool, b.len / 2);
+        check_bytes(&b, 0, b.len, 4, bytes + start + (len + end + 1000) / 2);
+        vnx_segbuf_clear(&b, &pool);
+        g_assert_cmpuint(pool.used, ==, 0);
+    }
+    vnx_pool_destroy(&pool);
+}
+
+/* Written ahead as well: refused at the cap with nothing changed, and whole. */
+static void test_ahead_cap(void)
+{
+    g_autofree uint8_t *data = g_malloc0(70000);
+    g_autofree VnxPacket *p = g_new0(VnxPacket, 1);
+    struct iovec iov;
+    VnxSegBuf b = { 0 };
+    VnxPool pool;
+
+    vnx_pool_init(&pool, 128 * 1024);
+    payload_packet(p, &iov, data, 1000);
+    g_assert_false(vnx_segbuf_write(&b, &pool, 1 << 20, true, p, 0, 1000, 200000));
+    g_assert_false(vnx_segbuf_write(&b, &pool, 65536, true, p, 0, 1000, 65000));
+    g_assert_cmpuint(b.real, ==, 0);
+    g_assert_cmpuint(b.ahead, ==, 0);
+    g_assert_true(vnx_segbuf_write(&b, &pool, 65536, true, p, 0, 1000, 40000));
+    g_assert_cmpuint(b.real, <=, 41000 + vnx_segbuf_max_chunk(65536));
+    vnx_segbuf_drop_ahead(&b, &pool);
+    g_assert_cmpuint(pool.used, ==, 0);
+    vnx_pool_destroy(&pool);
+}
+
 /* Small segments merge: a thousand bytes, one by one, take one small chunk. */
 static void test_merge(void)
 {
@@ -166,6 +270,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/buffer/T8/oracle/300K", GUINT_TO_POINTER(300 * 1000),
                          test_oracle);
     g_test_add_data_func("/buffer/T8/oracle/4M", GUINT_TO_POINTER(4 << 20), test_oracle);
+    g_test_add_func("/buffer/T6/ahead", test_ahead);
+    g_test_add_func("/buffer/T8/ahead-cap", test_ahead_cap);
     g_test_add_func("/buffer/T8/merge", test_merge);
     g_test_add_func("/buffer/T8/total-cap", test_total_cap);
     return g_test_run();
