@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <netinet/in.h>
 #include <string.h>
 
 #include "engine/tcp/vtcp-private.h"
@@ -297,6 +298,8 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct io
         return VNX_VERDICT_PASS;
     default:
         v->stats.not_tcp++;
+        /* TCP, for all we know, behind a routing header with hops to go */
+        v->unread[dir] |= p.ip_version == 6 && p.key.proto == IPPROTO_ROUTING;
         vtcp_too_big(v, dir, &p, now_ns);
         return VNX_VERDICT_PASS;
     }

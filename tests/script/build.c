@@ -107,14 +107,14 @@ static uint8_t *put_ipv4(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
 static uint8_t *put_ipv6(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
 {
     static const struct { uint8_t bit, number; } exts[] = {
-        { EXT_HBH, 0 }, { EXT_DSTOPT, 60 }, { EXT_ROUTING, 43 }, { EXT_FRAGMENT, 44 },
+        { EXT_JUMBO, 0 }, { EXT_HBH, 0 }, { EXT_DSTOPT, 60 }, { EXT_ROUTING, 43 }, { EXT_FRAGMENT, 44 },
     };
     uint8_t bits = s->ext | (s->frag ? EXT_FRAGMENT : 0);
     uint32_t len = l4_len + 8 * __builtin_popcount(bits);
     uint8_t *next;
 
     p = put32(p, 6u << 28 | s->dscp << 22 | s->ecn << 20 | 0x54321);
-    p = put16(p, len > 0xffff ? 0 : len);
+    p = put16(p, len > 0xffff || s->ext & EXT_JUMBO ? 0 : len);
     next = p++;
     *p++ = s->ttl;
     p = put_address(put_address(p, 6, from), 6, !from);
@@ -123,8 +123,11 @@ static uint8_t *put_ipv6(uint8_t *p, Side from, const Seg *s, uint32_t l4_len)
             *next = exts[i].number;
             next = p;
             switch (exts[i].bit) {
+            case EXT_JUMBO:             /* RFC 2675: all that follows the IPv6 header */
+                put32(put32(p, 0xc204), len);
+                break;
             case EXT_ROUTING:           /* type 253 (RFC 4727), no segments left */
-                memcpy(p, (uint8_t[]) { 0, 0, 253, 0, 0, 0, 0, 0 }, 8);
+                memcpy(p, (uint8_t[]) { 0, 0, 253, s->hops, 0, 0, 0, 0 }, 8);
                 break;
             case EXT_FRAGMENT:          /* offset 0, more fragments */
                 memcpy(p, (uint8_t[]) { 0, 0, 0, 1, 0, 0, 0, 7 }, 8);

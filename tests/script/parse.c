@@ -265,11 +265,12 @@ static bool parse_wire_word(World *w, Words *ws, const char *t, Seg *s)
         { "stray", G_STRUCT_OFFSET(Seg, stray) },
         { "ipopt", G_STRUCT_OFFSET(Seg, ip_opt) },
         { "udp", G_STRUCT_OFFSET(Seg, udp) },
+        { "hops", G_STRUCT_OFFSET(Seg, hops) },
         { "fragment", G_STRUCT_OFFSET(Seg, frag) },
     };
     static const char *const ecn[] = { "not-ect", "ect1", "ect", "ce" };
     static const struct { const char *name; uint8_t bit; } exts[] = {
-        { "hbh", EXT_HBH }, { "dstopt", EXT_DSTOPT }, { "routing", EXT_ROUTING },
+        { "jumbo", EXT_JUMBO }, { "hbh", EXT_HBH }, { "dstopt", EXT_DSTOPT }, { "routing", EXT_ROUTING },
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bools); i++) {

@@ -44,8 +44,8 @@ typedef struct Want {
     int64_t v;
 } Want;
 
-typedef enum ExtHdr {           /* IPv6; in this order on the wire */
-    EXT_HBH = 1, EXT_DSTOPT = 2, EXT_ROUTING = 4, EXT_FRAGMENT = 8,
+typedef enum ExtHdr {           /* IPv6 */
+    EXT_HBH = 1, EXT_DSTOPT = 2, EXT_ROUTING = 4, EXT_FRAGMENT = 8, EXT_JUMBO = 16,
 } ExtHdr;
 
 typedef struct Seg {
@@ -73,6 +73,7 @@ typedef struct Seg {
     unsigned queue;             /* where it comes in, or goes out */
     uint8_t ext;                /* ExtHdr bits */
     bool ip_opt, udp, frag;
+    bool hops;                  /* the routing header is not done yet */
     unsigned icmp;              /* 1 + index of the kind: a report on this segment, */
     uint32_t mtu;               /* and what it says */
     uint8_t proto;              /* of IP; 0: as the rest says */
