@@ -55,11 +55,9 @@ typedef struct BicState {
     bool rto_unanswered;        /* nothing new acknowledged since the last timeout */
 } BicState;
 
-G_STATIC_ASSERT(sizeof(BicState) <= VNX_CC_STATE_MAX);
-
 static BicState *bic(VnxCc *cc)
 {
-    return (BicState *)cc->state;
+    return cc->state;
 }
 
 static void bic_init(VnxCc *cc, int64_t now_ns)
@@ -138,17 +136,16 @@ static void bic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t n
         s->last_max = s->max_win;
         cc->ssthresh = MAX(reduced, 2 * cc->mss);
     }
-    vnx_slow_start_on_loss(&s->slow_start, kind);
+    vnx_slow_start_on_loss(&s->slow_start);
     s->probe = 1;
     s->begin = 0;
     s->rto_unanswered = rto;
     cc->cwnd = rto ? cc->mss : cc->ssthresh;
 }
 
-static void bic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
+static void bic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t unused_ns, int64_t now_ns)
 {
-    if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));           /* RFC 5681 4.1 */
+    if (vnx_cc_unused(cc, unused_ns)) {
         bic(cc)->begin = 0;
     }
 }

@@ -22,6 +22,8 @@ extern const VnxCcOps vnx_cc_reno_hystart;
 extern const VnxCcOps vnx_cc_cubic;
 extern const VnxCcOps vnx_cc_bic;
 extern const VnxCcOps vnx_cc_none;
+extern const VnxCcOps vnx_cc_dctcp;
+extern const VnxCcOps vnx_cc_bbr;
 
 static inline uint32_t vnx_cc_initial_window(const VnxCc *cc)
 {
@@ -45,6 +47,22 @@ static inline uint32_t vnx_cc_decrease_percent(const VnxCc *cc, uint32_t own)
 static inline uint32_t vnx_cc_increase(const VnxCc *cc, uint32_t own)
 {
     return MAX((uint64_t)own * cc->params.increase_percent / 100, 1);
+}
+
+/* RFC 7661 4.4.3: a window that nobody has used for so long is worth half. */
+#define VNX_CC_UNUSED_MAX_NS (300 * INT64_C(1000000000))
+
+/* Returns true if cwnd was lowered. */
+static inline bool vnx_cc_unused(VnxCc *cc, int64_t unused_ns)
+{
+    uint32_t least = vnx_cc_initial_window(cc), before = cc->cwnd;
+
+    for (; unused_ns >= VNX_CC_UNUSED_MAX_NS && cc->cwnd > least;
+         unused_ns -= VNX_CC_UNUSED_MAX_NS) {
+        cc->ssthresh = MAX(cc->ssthresh, cc->cwnd - cc->cwnd / 4);
+        cc->cwnd = MAX(cc->cwnd / 2, least);
+    }
+    return cc->cwnd != before;
 }
 
 /* @cwnd + @bytes, at most VNX_CC_CWND_MAX. */

@@ -24,8 +24,7 @@
  * Configuration: the decrease factor takes the place of beta; the additive increase scales
  * the slope of W_est, and leaves the curve as it is.
  *
- * What it is not: spurious timeouts and fast retransmits are not undone (4.9), as the
- * contract has no call that would tell of one.
+ * A loss that proves to be none (4.9) puts the curve back where it was.
  *
  * Arithmetic is in integers: bytes, microseconds.  C (t - K)^3 is exact to
  * 1e-5 s^2 * |t - K| * C + 1e-6 segments (4e-5 segments 10 s away from K), and
@@ -48,25 +47,29 @@
 /* fractional bits of W_est */
 #define EST_SHIFT 12
 
-typedef struct CubicState {
-    VnxSlowStart slow_start;
+typedef struct CubicCurve {
     int64_t epoch_ns;           /* t = 0; later by the time that does not count */
-    int64_t last_ack_ns;
     int64_t k_us;
     uint64_t w_est;             /* bytes << EST_SHIFT */
-    uint64_t credit;            /* growth of less than a byte, times cwnd */
     uint32_t w_max;
     uint32_t cwnd_prior;        /* before the last reduction */
     bool epoch;                 /* epoch_ns, k_us and w_est are valid */
+} CubicCurve;
+
+typedef struct CubicState {
+    VnxSlowStart slow_start;
+    CubicCurve curve;
+    CubicCurve before;          /* the last loss, if that was none */
+    int64_t loss_ns;
+    int64_t last_ack_ns;
+    uint64_t credit;            /* growth of less than a byte, times cwnd */
     bool flat;                  /* this epoch begins at its W_max */
     bool rto_unanswered;        /* nothing new acknowledged since the last timeout */
 } CubicState;
 
-G_STATIC_ASSERT(sizeof(CubicState) <= VNX_CC_STATE_MAX);
-
 static CubicState *cubic(VnxCc *cc)
 {
-    return (CubicState *)cc->state;
+    return cc->state;
 }
 
 /*
@@ -102,7 +105,7 @@ static int64_t cubic_k_us(uint32_t bytes, uint32_t mss)
 }
 
 /* W_cubic(t) (equation 1), in bytes, 0 to VNX_CC_CWND_MAX. */
-static uint32_t cubic_window(const CubicState *s, int64_t t_us, uint32_t mss)
+static uint32_t cubic_window(const CubicCurve *s, int64_t t_us, uint32_t mss)
 {
     int64_t dt = t_us - s->k_us;
     uint64_t step = cubic_curve(ABS(dt), mss);
@@ -122,19 +125,21 @@ static void cubic_init(VnxCc *cc, int64_t now_ns)
 /* Congestion avoidance begins. */
 static void cubic_epoch(CubicState *s, const VnxCc *cc, int64_t now_ns)
 {
-    s->epoch = true;
-    s->epoch_ns = now_ns;
-    if (s->flat || s->w_max <= cc->cwnd) {      /* 4.8, 4.10; or grown past it since */
-        s->w_max = cc->cwnd;
-        s->cwnd_prior = MAX(s->cwnd_prior, cc->cwnd);
+    CubicCurve *c = &s->curve;
+
+    c->epoch = true;
+    c->epoch_ns = now_ns;
+    if (s->flat || c->w_max <= cc->cwnd) {      /* 4.8, 4.10; or grown past it since */
+        c->w_max = cc->cwnd;
+        c->cwnd_prior = MAX(c->cwnd_prior, cc->cwnd);
     }
-    s->k_us = cubic_k_us(s->w_max - cc->cwnd, cc->mss);
-    s->w_est = (uint64_t)cc->cwnd << EST_SHIFT;
+    c->k_us = cubic_k_us(c->w_max - cc->cwnd, cc->mss);
+    c->w_est = (uint64_t)cc->cwnd << EST_SHIFT;
     s->credit = 0;
 }
 
 /* Equation 4: what Reno's increase would have made of the window. */
-static void cubic_estimate(CubicState *s, const VnxCc *cc, uint32_t acked)
+static void cubic_estimate(CubicCurve *s, const VnxCc *cc, uint32_t acked)
 {
     uint64_t per_window = ((uint64_t)acked * cc->mss << EST_SHIFT) / cc->cwnd;
 
@@ -157,26 +162,26 @@ static void cubic_on_ack(VnxCc *cc, const VnxCcAck *ack)
     s->last_ack_ns = ack->now_ns;
     s->rto_unanswered = false;
     if (vnx_slow_start_on_ack(&s->slow_start, cc, ack)) {
-        s->epoch = false;
+        s->curve.epoch = false;
         return;
     }
-    if (!s->epoch) {
+    if (!s->curve.epoch) {
         cubic_epoch(s, cc, ack->now_ns);
     }
     if (!ack->cwnd_limited) {
-        s->epoch_ns = MIN(s->epoch_ns + since, ack->now_ns);
+        s->curve.epoch_ns = MIN(s->curve.epoch_ns + since, ack->now_ns);
         return;
     }
     acked = MIN(ack->acked, cc->cwnd);
-    cubic_estimate(s, cc, acked);
+    cubic_estimate(&s->curve, cc, acked);
 
-    t_us = (ack->now_ns - s->epoch_ns) / NS_PER_US;
-    est = s->w_est >> EST_SHIFT;
-    if (cubic_window(s, t_us, cc->mss) < est) { /* 4.3: Reno-friendly region */
+    t_us = (ack->now_ns - s->curve.epoch_ns) / NS_PER_US;
+    est = s->curve.w_est >> EST_SHIFT;
+    if (cubic_window(&s->curve, t_us, cc->mss) < est) { /* 4.3: Reno-friendly region */
         cc->cwnd = MAX(cc->cwnd, est);
         return;
     }
-    target = cubic_window(s, t_us + ack->srtt_ns / NS_PER_US, cc->mss);
+    target = cubic_window(&s->curve, t_us + ack->srtt_ns / NS_PER_US, cc->mss);
     target = CLAMP(target, cc->cwnd, MIN(cc->cwnd + cc->cwnd / 2, VNX_CC_CWND_MAX));
     s->credit += (uint64_t)(target - cc->cwnd) * acked;
     step = s->credit / cc->cwnd;                /* not beyond target, as acked <= cwnd */
@@ -190,29 +195,48 @@ static void cubic_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t
     bool rto = kind == VNX_CC_LOSS_RTO;
 
     if (!rto || !s->rto_unanswered) {
+        CubicCurve *c = &s->curve;
         uint32_t beta = vnx_cc_decrease_percent(cc, BETA_PERCENT);
         uint64_t reduced = (uint64_t)in_flight * beta / 100;
 
-        s->cwnd_prior = cc->cwnd;
+        s->before = *c;
+        s->loss_ns = now_ns;
+        c->cwnd_prior = cc->cwnd;
         /* 4.7: release room for others if the window shrinks from loss to loss */
-        s->w_max = cc->cwnd < s->w_max ?
+        c->w_max = cc->cwnd < c->w_max ?
                    (uint64_t)cc->cwnd * (100 + beta) / 200 : cc->cwnd;
         cc->ssthresh = MAX(reduced, 2 * cc->mss);
     }
-    vnx_slow_start_on_loss(&s->slow_start, kind);
-    s->epoch = false;
+    vnx_slow_start_on_loss(&s->slow_start);
+    s->curve.epoch = false;
     s->flat = rto;
     s->rto_unanswered = rto;
     cc->cwnd = rto ? cc->mss : cc->ssthresh;
 }
 
-/* The idle time is not to count (5.8): the next ACK begins an epoch where cwnd is. */
-static void cubic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
+/* 4.9: the loss was none; the curve goes on as if the time since had not been. */
+static void cubic_on_undo(VnxCc *cc, int64_t now_ns)
 {
-    if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));           /* RFC 5681 4.1 */
-        cubic(cc)->epoch = false;
+    CubicState *s = cubic(cc);
+    const CubicCurve *before = &s->before;
+
+    s->curve = *before;
+    s->curve.epoch_ns += now_ns - s->loss_ns;
+    s->flat = false;
+    s->rto_unanswered = false;
+}
+
+/* The idle time is not to count (5.8): the next ACK begins an epoch where cwnd is. */
+static void cubic_on_idle(VnxCc *cc, int64_t idle_ns, int64_t unused_ns, int64_t now_ns)
+{
+    CubicState *s = cubic(cc);
+
+    if (vnx_cc_unused(cc, unused_ns)) {
+        s->curve.epoch = false;
+    } else if (s->curve.epoch) {
+        s->curve.epoch_ns = MIN(s->curve.epoch_ns + now_ns - s->last_ack_ns, now_ns);
     }
+    s->last_ack_ns = now_ns;
 }
 
 const VnxCcOps vnx_cc_cubic = {
@@ -221,5 +245,6 @@ const VnxCcOps vnx_cc_cubic = {
     .init = cubic_init,
     .on_ack = cubic_on_ack,
     .on_loss = cubic_on_loss,
+    .on_undo = cubic_on_undo,
     .on_idle = cubic_on_idle,
 };

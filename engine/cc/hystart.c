@@ -11,9 +11,6 @@
 #include "cc-private.h"
 #include "hystart.h"
 
-#define ABC_LIMIT_SEGMENTS           2u     /* L, RFC 3465 2.2 */
-#define ABC_LIMIT_AFTER_RTO_SEGMENTS 1u     /* L, RFC 3465 2.3 */
-
 /* RFC 9406 4.3, all as recommended there */
 #define MIN_RTT_THRESH_NS       INT64_C(4000000)
 #define MAX_RTT_THRESH_NS       INT64_C(16000000)
@@ -21,7 +18,6 @@
 #define N_RTT_SAMPLE            8u
 #define CSS_GROWTH_DIVISOR      4u
 #define CSS_ROUNDS              5u
-#define HYSTART_LIMIT_SEGMENTS  8u          /* L without pacing */
 
 void vnx_slow_start_init(VnxSlowStart *s, VnxCc *cc, bool hystart)
 {
@@ -81,18 +77,14 @@ static bool observe(VnxSlowStart *s, const VnxCcAck *ack)
 }
 
 /* Bytes by which an ACK of @acked lets cwnd grow. */
-static uint32_t growth(VnxSlowStart *s, const VnxCc *cc, uint32_t acked)
+static uint32_t growth(VnxSlowStart *s, uint32_t acked)
 {
-    uint32_t limit = s->after_rto ? ABC_LIMIT_AFTER_RTO_SEGMENTS :
-                     s->hystart ? HYSTART_LIMIT_SEGMENTS : ABC_LIMIT_SEGMENTS;
-    uint32_t n = MIN(acked, limit * cc->mss);
-
     if (vnx_slow_start_css(s)) {
-        n += s->css_credit;
-        s->css_credit = n % CSS_GROWTH_DIVISOR;
-        n /= CSS_GROWTH_DIVISOR;
+        acked += s->css_credit;
+        s->css_credit = acked % CSS_GROWTH_DIVISOR;
+        acked /= CSS_GROWTH_DIVISOR;
     }
-    return n;
+    return acked;
 }
 
 bool vnx_slow_start_on_ack(VnxSlowStart *s, VnxCc *cc, const VnxCcAck *ack)
@@ -100,14 +92,11 @@ bool vnx_slow_start_on_ack(VnxSlowStart *s, VnxCc *cc, const VnxCcAck *ack)
     bool over;
 
     if (cc->cwnd >= cc->ssthresh) {
-        if (ack->cwnd_limited) {
-            s->after_rto = false;
-        }
         return false;
     }
     over = s->hystart && observe(s, ack);
     if (ack->cwnd_limited) {
-        uint32_t step = growth(s, cc, ack->acked);
+        uint32_t step = growth(s, ack->acked);
 
         cc->cwnd = vnx_cc_add(cc->cwnd, MIN(step, cc->ssthresh - cc->cwnd));
     }
@@ -119,9 +108,8 @@ bool vnx_slow_start_on_ack(VnxSlowStart *s, VnxCc *cc, const VnxCcAck *ack)
     return true;
 }
 
-void vnx_slow_start_on_loss(VnxSlowStart *s, VnxCcLoss kind)
+void vnx_slow_start_on_loss(VnxSlowStart *s)
 {
     s->hystart = false;
     s->css_baseline_ns = 0;
-    s->after_rto = kind == VNX_CC_LOSS_RTO;
 }

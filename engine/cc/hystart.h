@@ -5,6 +5,13 @@
  * ACK and every loss, and does congestion avoidance with the ACKs that it
  * returns.  Plain slow start is RFC 5681's with byte counting (RFC 3465).
  *
+ * An ACK adds all bytes that it newly acknowledges.  RFC 3465 2.2 wants no more than two segments
+ * for each, RFC 9406 4.2 eight, or no limit with pacing, so that an ACK releases no burst.  But
+ * receivers with GRO acknowledge what came as one 64 KiB frame with one ACK, 44 segments, and
+ * with such a limit the window would grow by a few percent in a round trip where it is to double;
+ * vTCP's own frames are as large as what the ACK releases.  What R had SACKed, or (without SACK)
+ * had before a timeout, is not among the bytes (VnxCcAck.acked), which is the point of 2.3.
+ *
  * HyStart++ leaves slow start before it overshoots.  In each round trip it takes the
  * least RTT; one that is an eighth above the round before (at least 4 ms, at most
  * 16 ms) starts Conservative Slow Start, CSS, which grows at a quarter of the
@@ -39,7 +46,6 @@ typedef struct VnxSlowStart {
     uint8_t samples;                /* of this round, stops at N_RTT_SAMPLE */
     uint8_t css_rounds;
     bool hystart;
-    bool after_rto;                 /* this slow start follows a timeout */
 } VnxSlowStart;
 
 /* A new connection: sets cwnd and ssthresh.  @s is zeroed. */
@@ -53,7 +59,7 @@ void vnx_slow_start_init(VnxSlowStart *s, VnxCc *cc, bool hystart);
 bool vnx_slow_start_on_ack(VnxSlowStart *s, VnxCc *cc, const VnxCcAck *ack);
 
 /* A loss: what @s needs to know.  The window is the algorithm's. */
-void vnx_slow_start_on_loss(VnxSlowStart *s, VnxCcLoss kind);
+void vnx_slow_start_on_loss(VnxSlowStart *s);
 
 /* In Conservative Slow Start. */
 static inline bool vnx_slow_start_css(const VnxSlowStart *s)

@@ -6,15 +6,14 @@
  * of NewReno's recovery (RFC 6582) is the sender's; what is here is how cwnd
  * grows outside of it and how far it falls.
  *
- *  - slow start, cwnd < ssthresh (hystart.c): an ACK adds what it acknowledges,
- *    at most L = 2 SMSS of it (RFC 3465 2.2), and L = 1 SMSS in the slow start that
- *    follows a timeout (RFC 3465 2.3);
+ *  - slow start, cwnd < ssthresh (hystart.c): an ACK adds what it acknowledges;
  *  - congestion avoidance: one SMSS for each whole cwnd acknowledged, that is,
  *    for each round trip (RFC 5681 3.1, RFC 3465 2.1);
  *  - no growth while it is not cwnd that holds the sender (the point of RFC 7661);
  *  - loss: ssthresh = max(FlightSize / 2, 2 SMSS), RFC 5681 equation 4; a timeout
  *    of what had timed out before keeps ssthresh (RFC 5681 3.1);
- *  - idle for longer than an RTO: no more than the initial window (RFC 5681 4.1);
+ *  - idle, or using less than cwnd: cwnd stays for five minutes, then half of it goes (RFC
+ *    7661 4.4.3).  A loss meanwhile counts FlightSize, which is what was used;
  *  - configuration: the additive increase scales the SMSS per round trip, the decrease
  *    factor takes the place of 1/2.
  *
@@ -26,33 +25,15 @@
 #include <glib.h>
 
 #include "cc-private.h"
-#include "hystart.h"
+#include "reno.h"
 
-typedef struct RenoState {
-    VnxSlowStart slow_start;
-    uint32_t avoidance_bytes;       /* acknowledged since cwnd last grew by an SMSS */
-    bool rto_unanswered;            /* nothing new acknowledged since the last timeout */
-} RenoState;
-
-static RenoState *reno(VnxCc *cc)
+void vnx_reno_init(VnxReno *s, VnxCc *cc, bool hystart)
 {
-    return (RenoState *)cc->state;
+    vnx_slow_start_init(&s->slow_start, cc, hystart);
 }
 
-static void reno_init(VnxCc *cc, int64_t now_ns)
+void vnx_reno_grow(VnxReno *s, VnxCc *cc, const VnxCcAck *ack)
 {
-    vnx_slow_start_init(&reno(cc)->slow_start, cc, false);
-}
-
-static void reno_hystart_init(VnxCc *cc, int64_t now_ns)
-{
-    vnx_slow_start_init(&reno(cc)->slow_start, cc, true);
-}
-
-static void reno_on_ack(VnxCc *cc, const VnxCcAck *ack)
-{
-    RenoState *s = reno(cc);
-
     s->rto_unanswered = false;
     if (vnx_slow_start_on_ack(&s->slow_start, cc, ack)) {
         s->avoidance_bytes = 0;
@@ -70,36 +51,57 @@ static void reno_on_ack(VnxCc *cc, const VnxCcAck *ack)
     }
 }
 
-static void reno_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t now_ns)
+void vnx_reno_reduce(VnxReno *s, VnxCc *cc, VnxCcLoss kind, uint64_t left)
 {
-    RenoState *s = reno(cc);
-    bool again = kind == VNX_CC_LOSS_RTO && s->rto_unanswered;
+    bool rto = kind == VNX_CC_LOSS_RTO;
 
-    if (!again) {
-        uint64_t left = (uint64_t)in_flight * vnx_cc_decrease_percent(cc, 50) / 100;
-
+    if (!rto || !s->rto_unanswered) {
         cc->ssthresh = MAX(left, 2 * cc->mss);
     }
-    vnx_slow_start_on_loss(&s->slow_start, kind);
+    vnx_slow_start_on_loss(&s->slow_start);
     s->avoidance_bytes = 0;
-    s->rto_unanswered = kind == VNX_CC_LOSS_RTO;
+    s->rto_unanswered = rto;
     /* The loss window is one SMSS (RFC 5681 3.1); ECN is answered as a fast
      * retransmit is (RFC 3168 6.1.2). */
-    cc->cwnd = kind == VNX_CC_LOSS_RTO ? cc->mss : cc->ssthresh;
+    cc->cwnd = rto ? cc->mss : cc->ssthresh;
 }
 
-static void reno_on_idle(VnxCc *cc, int64_t idle_ns, int64_t rto_ns)
+void vnx_reno_idle(VnxReno *s, VnxCc *cc, int64_t unused_ns)
 {
-    if (idle_ns > rto_ns) {
-        cc->cwnd = MIN(cc->cwnd, vnx_cc_initial_window(cc));
+    if (vnx_cc_unused(cc, unused_ns)) {
+        s->avoidance_bytes = 0;
     }
 }
 
-G_STATIC_ASSERT(sizeof(RenoState) <= VNX_CC_STATE_MAX);
+static void reno_init(VnxCc *cc, int64_t now_ns)
+{
+    vnx_reno_init(cc->state, cc, false);
+}
+
+static void reno_hystart_init(VnxCc *cc, int64_t now_ns)
+{
+    vnx_reno_init(cc->state, cc, true);
+}
+
+static void reno_on_ack(VnxCc *cc, const VnxCcAck *ack)
+{
+    vnx_reno_grow(cc->state, cc, ack);
+}
+
+static void reno_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t now_ns)
+{
+    vnx_reno_reduce(cc->state, cc, kind,
+                    (uint64_t)in_flight * vnx_cc_decrease_percent(cc, 50) / 100);
+}
+
+static void reno_on_idle(VnxCc *cc, int64_t idle_ns, int64_t unused_ns, int64_t now_ns)
+{
+    vnx_reno_idle(cc->state, cc, unused_ns);
+}
 
 const VnxCcOps vnx_cc_reno = {
     .name = "reno",
-    .state_size = sizeof(RenoState),
+    .state_size = sizeof(VnxReno),
     .init = reno_init,
     .on_ack = reno_on_ack,
     .on_loss = reno_on_loss,
@@ -108,7 +110,7 @@ const VnxCcOps vnx_cc_reno = {
 
 const VnxCcOps vnx_cc_reno_hystart = {
     .name = "reno-hystart",
-    .state_size = sizeof(RenoState),
+    .state_size = sizeof(VnxReno),
     .init = reno_hystart_init,
     .on_ack = reno_on_ack,
     .on_loss = reno_on_loss,

@@ -187,6 +187,7 @@ static void conn_drop_state(VnxConn *c)
         h->early = h->una;
         vnx_segbuf_clear(&h->buf, &v->pool);
         half_sender_stop(h);
+        vnx_cc_stop(&h->cc);
         vnx_timer_remove(&v->timers, &h->timer);
         c->rst_due[d] = false;
         if (c->work[d].data) {

@@ -128,6 +128,7 @@ void half_start_cc(VnxHalf *h)
     vnx_cc_start(&h->cc, profile->cc[h->dir], half_mss(h), &profile->cc_params,
                  half_conn(h)->v->now);
     h->undo.valid = false;
+    h->used_ns = half_conn(h)->v->now;
 }
 
 /* The handshake is complete and all of it is acknowledged. */
@@ -492,21 +493,21 @@ void half_reconsider(VnxHalf *h)
 static void half_change_cc(VnxHalf *h)
 {
     const VnxFlowProfile *profile = half_conn(h)->profile;
-    VnxCc old = h->cc;
+    uint32_t cwnd = h->cc.cwnd, ssthresh = h->cc.ssthresh;
 
-    if (!old.ops) {
+    if (!h->cc.ops) {
         return;                 /* not started yet */
     }
     h->cc.params = profile->cc_params;
-    if (old.ops == profile->cc[h->dir]) {
+    if (h->cc.ops == profile->cc[h->dir]) {
         return;
     }
     half_start_cc(h);
-    if (old.cwnd == VNX_CC_UNLIMITED) {
+    if (cwnd == VNX_CC_UNLIMITED) {
         h->cc.cwnd = MAX(h->cc.cwnd, seq_ahead(h->max, h->una));
     } else if (h->cc.cwnd != VNX_CC_UNLIMITED || h->rto_recovery) {
-        h->cc.cwnd = old.cwnd;
-        h->cc.ssthresh = old.ssthresh;
+        h->cc.cwnd = cwnd;
+        h->cc.ssthresh = ssthresh;
     }
 }
 

@@ -147,14 +147,19 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
     return true;
 }
 
-/* Congestion state grows stale while nothing is under way (RFC 5681 4.1). */
+/* Congestion state grows stale while cwnd does not limit what is under way (RFC 7661). */
 static void half_idle_check(VnxHalf *h)
 {
-    int64_t idle = half_conn(h)->v->now - h->progress_ns;
+    int64_t now = half_conn(h)->v->now;
+    int64_t idle = now - h->progress_ns;
+    uint32_t cwnd = h->cc.cwnd;
 
     if (h->nxt == h->una && seq_gt(h->rcv_nxt, h->nxt) && h->cc.ops->on_idle &&
         idle > half_rto(h)) {
-        h->cc.ops->on_idle(&h->cc, idle, half_rto(h));
+        h->cc.ops->on_idle(&h->cc, idle, now - h->used_ns, now);
+        if (h->cc.cwnd < cwnd) {
+            h->used_ns = now;
+        }
     }
 }
 
@@ -217,6 +222,7 @@ static void half_send_new(VnxHalf *h)
         allowed = half_allowed(h, len);
         if (len ? !allowed : !half_room(h)) {
             h->cwnd_limited = true;
+            h->used_ns = half_conn(h)->v->now;
             break;
         }
         if (avail && !len) {

@@ -460,23 +460,33 @@ static void move_una(VnxHalf *h, uint32_t ack)
     h->progress_ns = half_conn(h)->v->now;
 }
 
-/* @ack is what @a means.  @fast_recovery: cwnd is the sender's affair now. */
-static void tell_congestion_control(VnxHalf *h, const VnxTxAck *a, VnxCcAck *ack,
-                                    bool fast_recovery)
+/* @ack is what @a means. */
+static void tell_congestion_control(VnxHalf *h, const VnxTxAck *a, VnxCcAck *ack)
 {
-    const VnxCcOps *ops = h->cc.ops;
-
     ack->lost = h->txq.lost_ever - h->lost_told;
     h->lost_told = h->txq.lost_ever;
     h->cc.mss = h->smss;
-    if (ops->on_sample && (ack->delivered || ack->lost)) {
+    if (!ack->acked && !ack->delivered && !ack->lost) {
+        return;
+    }
+    if (h->cc.ops->on_sample) {
         vnx_rate_sample(&h->txq, a, h->rtt.min_ns, &ack->rate);
-        ops->on_sample(&h->cc, ack);
     }
-    if (ack->acked && (!fast_recovery || ops->own_recovery) &&
-        (!h->marked || ops->counts_marks)) {
-        ops->on_ack(&h->cc, ack);
+    vnx_cc_ack(&h->cc, ack);
+}
+
+/*
+ * Bytes by which an ACK of @n lets cwnd grow.  @sacked: those of them that R had SACKed.  In the
+ * repetition after a timeout an R without SACK may acknowledge what it had before: one segment
+ * counts (RFC 3465 2.3).  One with ECE counts nothing (RFC 3168 6.1.2).
+ */
+static uint32_t growth(const VnxHalf *h, uint32_t n, uint32_t sacked)
+{
+    if (h->marked && !h->cc.ops->counts_marks) {
+        return 0;
     }
+    n -= MIN(n, sacked);
+    return h->rto_recovery && !half_uses_sack(h) ? MIN(n, h->smss) : n;
 }
 
 /*
@@ -491,11 +501,14 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
     const VnxSackBlock *dsack = NULL;
     bool fast = h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;
     bool sack = half_uses_sack(h), rearm = n, was_recovery = h->recovery;
-    bool recovering = h->recovery || h->rto_recovery;
+    uint32_t acked = 0;
     int64_t rtt_ns;
 
     if (n) {
+        uint32_t sacked = h->txq.sacked;
+
         vnx_txq_acked(&h->txq, &v->txpool, p->ack, v->now, &a);
+        acked = growth(h, n, sacked - h->txq.sacked);
         move_una(h, p->ack);
     }
     if (fast && sack && p->n_sack) {
@@ -540,16 +553,16 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
     }
     tell_congestion_control(h, &a, &(VnxCcAck) {
         .now_ns = v->now,
-        .acked = n,
+        .acked = acked,
         .delivered = a.acked + a.sacked,
-        .marked = h->marked ? n : 0,
+        .marked = h->marked ? acked : 0,
         .in_flight = in_flight,
         .rtt_ns = rtt_ns,
         .srtt_ns = h->rtt.srtt_ns,
         .min_rtt_ns = h->rtt.min_ns,
         .cwnd_limited = h->cwnd_limited,
-        .recovery = recovering && (h->recovery || h->rto_recovery),
-    }, was_recovery || h->recovery);
+        .recovery = was_recovery || h->recovery,
+    });
     if (h->txq.sacked) {
         h->probe_at_ns = VNX_NEVER;             /* RACK sees to it */
     }

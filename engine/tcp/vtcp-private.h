@@ -206,6 +206,7 @@ struct VnxHalf {
     int64_t reorder_at_ns;      /* RACK: what is only late may be lost by then */
     int64_t probe_at_ns;        /* TLP: time for a tail loss probe */
     int64_t progress_ns;        /* when R last moved, or data first waited for it */
+    int64_t used_ns;            /* when cwnd was used up, or lowered for want of it */
     uint32_t rtt_mark;          /* the next RTT sample is of data from here on */
     VnxRack rack;
     VnxPrr prr;

@@ -5,7 +5,7 @@
  * window arithmetic of recovery that is the same for all (RFC 5681, 6582);
  * an algorithm decides how cwnd grows and how far it falls.  Algorithms are
  * static ops, registered by name; the sender never asks which one it has.
- * State beyond cwnd and ssthresh lives in VnxCc.state: the ops say how much.
+ * State beyond cwnd and ssthresh is behind VnxCc.state: the ops say how much.
  *
  * Units: bytes and nanoseconds.  An algorithm has no clock: times come in.
  *
@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VNX_CC_STATE_MAX 128            /* bytes of private state, per half */
+#define VNX_CC_STATE_MAX 256            /* bytes of private state, per half */
 #define VNX_CC_UNLIMITED UINT32_MAX     /* a cwnd or ssthresh that does not limit */
 
 typedef struct VnxCcOps VnxCcOps;
@@ -38,7 +38,7 @@ typedef struct VnxCc {
     uint32_t ssthresh;
     uint32_t mss;                       /* SMSS, RFC 5681: kept current by the sender */
     VnxCcParams params;
-    _Alignas(8) uint8_t state[VNX_CC_STATE_MAX];
+    void *state;                        /* the algorithm's own; NULL if it needs none */
 } VnxCc;
 
 /*
@@ -58,8 +58,9 @@ typedef struct VnxCcRate {
 /* An ACK that tells something new. */
 typedef struct VnxCcAck {
     int64_t now_ns;
-    uint32_t acked;                     /* bytes it newly acknowledges */
-    uint32_t delivered;                 /* ... or SACKs, without those SACKed before */
+    uint32_t acked;                     /* bytes it acknowledges that R had not SACKed: by
+                                         * these a window may grow (RFC 3465) */
+    uint32_t delivered;                 /* ... and those that it SACKs for the first time */
     uint32_t lost;                      /* bytes that are taken to be lost since the last */
     uint32_t marked;                    /* of acked: those that ECN-Echo counts
                                          * (counts_marks) */
@@ -69,7 +70,7 @@ typedef struct VnxCcAck {
     int64_t srtt_ns;
     int64_t min_rtt_ns;
     bool cwnd_limited;                  /* the sender had more to send than cwnd let it */
-    bool recovery;                      /* before this ACK, and after it */
+    bool recovery;                      /* in fast recovery, or this ACK has ended it */
     VnxCcRate rate;
 } VnxCcAck;
 
@@ -85,14 +86,14 @@ struct VnxCcOps {
     bool counts_marks;                  /* both ends tell marks exactly (RFC 8257); it also
                                          * hears of ACKs with ECN-Echo, which others do not */
     /* cwnd is the algorithm's in fast recovery, too: the sender neither reduces it in
-     * proportion (PRR) nor inflates it, and on_ack() comes then as well. */
+     * proportion (PRR) nor inflates it. */
     bool own_recovery;
     /* Mandatory: a new connection; set cwnd and ssthresh. */
     void (*init)(VnxCc *cc, int64_t now_ns);
-    /* Optional: each ACK that delivers something or tells of a loss, in recovery or not,
-     * before on_ack(): for measuring. */
+    /* Optional: each ACK that delivers something or tells of a loss, in recovery or not:
+     * to measure, and with own_recovery to set cwnd. */
     void (*on_sample)(VnxCc *cc, const VnxCcAck *ack);
-    /* Mandatory: an ACK of new data, outside of recovery: grow cwnd. */
+    /* Mandatory without own_recovery: an ACK of new data, outside of recovery: grow cwnd. */
     void (*on_ack)(VnxCc *cc, const VnxCcAck *ack);
     /* Mandatory: set ssthresh, and cwnd as it shall be after recovery has ended;
      * for RTO: as the sender shall restart. */
@@ -101,22 +102,32 @@ struct VnxCcOps {
     void (*on_recovered)(VnxCc *cc, int64_t now_ns);
     /* Optional: the last loss was none (the sender has set cwnd and ssthresh back). */
     void (*on_undo)(VnxCc *cc, int64_t now_ns);
-    /* Optional: nothing was sent for @idle_ns. */
-    void (*on_idle)(VnxCc *cc, int64_t idle_ns, int64_t rto_ns);
+    /* Optional: sending goes on after nothing was under way for @idle_ns, and cwnd
+     * has not limited the sender for @unused_ns, which is no less. */
+    void (*on_idle)(VnxCc *cc, int64_t idle_ns, int64_t unused_ns, int64_t now_ns);
     /* Optional: bytes per second at which to send; 0: as fast as cwnd allows. */
     uint64_t (*pacing_rate)(const VnxCc *cc, int64_t srtt_ns);
 };
 
-/* By name, or NULL.  "reno", "reno-hystart", "cubic", "bic", and "none" (never limits,
- * but for what follows a timeout). */
+/* By name, or NULL.  "reno", "reno-hystart", "cubic", "bic", "dctcp", "bbr", and "none"
+ * (never limits, but for what follows a timeout). */
 const VnxCcOps *vnx_cc_find(const char *name);
 /* The @i-th algorithm, or NULL past the last one. */
 const VnxCcOps *vnx_cc_get(unsigned i);
 /* Mandatory members are present and the state fits; the unit test asks it of each. */
 bool vnx_cc_ops_valid(const VnxCcOps *ops);
 
-/* Start @cc with @ops. */
+/* Start @cc with @ops.  @cc is all zero, or was started before. */
 void vnx_cc_start(VnxCc *cc, const VnxCcOps *ops, uint32_t mss, const VnxCcParams *params,
                   int64_t now_ns);
+/* Release what vnx_cc_start() took; @cc is all zero then. */
+void vnx_cc_stop(VnxCc *cc);
+/* Hand an ACK to whom it concerns. */
+void vnx_cc_ack(VnxCc *cc, const VnxCcAck *ack);
+/*
+ * How many bytes to send at a time at @rate bytes per second: what takes a millisecond, so
+ * that frames stay large where it is fast; 2 segments to 64 KiB.
+ */
+uint32_t vnx_cc_quantum(uint64_t rate, uint32_t mss);
 
 #endif /* VNX_CC_H */

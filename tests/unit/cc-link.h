@@ -82,8 +82,7 @@ static inline Flow *link_flow(Link *l, const char *cc)
     Flow *f = &l->flow[l->n++];
 
     g_assert_cmpuint(l->n, <=, LINK_FLOWS);
-    cc_begin(&f->cc, cc, 10);
-    f->cc.ops->init(&f->cc, l->now_ns);
+    cc_begin_at(&f->cc, cc, 10, l->now_ns);
     f->backlog = UINT64_MAX / 2;
     f->nxt = f->recover = 0xfff00000u;
     return f;
@@ -92,6 +91,7 @@ static inline Flow *link_flow(Link *l, const char *cc)
 static inline void link_end(Link *l)
 {
     for (unsigned i = 0; i < l->n; i++) {
+        vnx_cc_stop(&l->flow[i].cc);
         g_queue_clear_full(&l->flow[i].sent, g_free);
         vnx_txq_clear(&l->flow[i].q, &l->pool);
     }
@@ -223,12 +223,7 @@ static inline void flow_acked(Link *l, Segment *s)
     if (was && !f->recovery && f->cc.ops->on_recovered) {
         f->cc.ops->on_recovered(&f->cc, l->now_ns);
     }
-    if (f->cc.ops->on_sample) {
-        f->cc.ops->on_sample(&f->cc, &ack);
-    }
-    if (!f->recovery || f->cc.ops->own_recovery) {
-        f->cc.ops->on_ack(&f->cc, &ack);
-    }
+    vnx_cc_ack(&f->cc, &ack);
     if (l->on_ack) {
         l->on_ack(l, f, &ack);
     }

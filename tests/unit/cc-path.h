@@ -18,7 +18,10 @@
 #define MSS 1460u
 #define MS 1000000ll
 
-static inline void cc_begin(VnxCc *cc, const char *name, uint32_t initial_segments)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VnxCc, vnx_cc_stop)
+
+static inline void cc_begin_at(VnxCc *cc, const char *name, uint32_t initial_segments,
+                               int64_t now_ns)
 {
     const VnxCcOps *ops = vnx_cc_find(name);
 
@@ -26,7 +29,12 @@ static inline void cc_begin(VnxCc *cc, const char *name, uint32_t initial_segmen
     vnx_cc_start(cc, ops, MSS, &(VnxCcParams) {
         .initial_window = initial_segments,
         .increase_percent = 100,
-    }, 0);
+    }, now_ns);
+}
+
+static inline void cc_begin(VnxCc *cc, const char *name, uint32_t initial_segments)
+{
+    cc_begin_at(cc, name, initial_segments, 0);
 }
 
 static inline void cc_ack(VnxCc *cc, uint32_t acked, uint32_t in_flight, int64_t now_ns,
@@ -35,6 +43,7 @@ static inline void cc_ack(VnxCc *cc, uint32_t acked, uint32_t in_flight, int64_t
     VnxCcAck a = {
         .now_ns = now_ns,
         .acked = acked,
+        .delivered = acked,
         .in_flight = in_flight,
         .rtt_ns = rtt_ns,
         .srtt_ns = rtt_ns,
@@ -42,7 +51,7 @@ static inline void cc_ack(VnxCc *cc, uint32_t acked, uint32_t in_flight, int64_t
         .cwnd_limited = true,
     };
 
-    cc->ops->on_ack(cc, &a);
+    vnx_cc_ack(cc, &a);
 }
 
 /* One round trip of @rtt_ns, with an ACK for each @segments. */

@@ -64,7 +64,7 @@ static unsigned bottleneck(VnxCc *cc, int64_t base_ns, uint32_t pipe, uint32_t *
 static void test_no_exit(void)
 {
     FOR_EACH_NAME(i) {
-        VnxCc cc;
+        g_auto(VnxCc) cc = { 0 };
 
         cc_begin(&cc, names[i], 10);
         for (uint32_t k = 1; k <= 12; k++) {
@@ -91,7 +91,7 @@ static void test_exit_on_queue(void)
         FOR_EACH_NAME(i) {
             uint32_t pipe = paths[p].pipe, css;
             unsigned rounds;
-            VnxCc cc;
+            g_auto(VnxCc) cc = { 0 };
 
             cc_begin(&cc, names[i], 10);
             rounds = bottleneck(&cc, paths[p].base, pipe, &css);
@@ -112,7 +112,7 @@ static void test_exit_on_queue(void)
 static void test_jitter_within_round(void)
 {
     FOR_EACH_NAME(i) {
-        VnxCc cc;
+        g_auto(VnxCc) cc = { 0 };
 
         cc_begin(&cc, names[i], 16);
         for (uint32_t k = 1; k <= 10; k++) {
@@ -134,11 +134,12 @@ static void test_jitter_within_round(void)
 static void test_jitter_ends_css(void)
 {
     FOR_EACH_NAME(i) {
-        VnxCc cc;
-        const VnxSlowStart *s = (const VnxSlowStart *)cc.state;
+        g_auto(VnxCc) cc = { 0 };
+        const VnxSlowStart *s;
         uint32_t before;
 
         cc_begin(&cc, names[i], 32);
+        s = cc.state;
         quiet_round(&cc, 40 * MS, 0);
         quiet_round(&cc, 40 * MS, 0);
         before = cc.cwnd;
@@ -168,12 +169,12 @@ static void test_threshold(void)
 
     for (unsigned k = 0; k < G_N_ELEMENTS(t); k++) {
         for (int below = 0; below <= 1; below++) {
-            VnxCc cc;
+            g_auto(VnxCc) cc = { 0 };
 
             cc_begin(&cc, "cubic", 10);
             quiet_round(&cc, t[k].rtt, 0);
             quiet_round(&cc, t[k].rtt + t[k].thresh - below, 0);
-            g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == !below);
+            g_assert_true(vnx_slow_start_css(cc.state) == !below);
         }
     }
 }
@@ -182,14 +183,14 @@ static void test_threshold(void)
 static void test_samples(void)
 {
     for (uint32_t n = 7; n <= 8; n++) {
-        VnxCc cc;
+        g_auto(VnxCc) cc = { 0 };
 
         cc_begin(&cc, "cubic", 10);
         quiet_round(&cc, 20 * MS, 0);
         for (uint32_t k = 0; k < 20; k++) {
             ack(&cc, k < n ? 100 * MS : 0);
         }
-        g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == (n == 8));
+        g_assert_true(vnx_slow_start_css(cc.state) == (n == 8));
     }
 }
 
@@ -197,7 +198,7 @@ static void test_samples(void)
 static void test_rounds(void)
 {
     FOR_EACH_NAME(i) {
-        VnxCc cc;
+        g_auto(VnxCc) cc = { 0 };
 
         cc_begin(&cc, names[i], 100);
         quiet_round(&cc, 20 * MS, 0);
@@ -206,7 +207,7 @@ static void test_rounds(void)
             quiet_round(&cc, 40 * MS, 0);
         }
         g_assert_cmpuint(cc.ssthresh, !=, VNX_CC_UNLIMITED);
-        g_assert_false(vnx_slow_start_css((VnxSlowStart *)cc.state));
+        g_assert_false(vnx_slow_start_css(cc.state));
     }
 }
 
@@ -214,7 +215,7 @@ static void test_rounds(void)
 static void test_css_bytes(void)
 {
     FOR_EACH_NAME(i) {
-        VnxCc cc;
+        g_auto(VnxCc) cc = { 0 };
         uint32_t before;
 
         cc_begin(&cc, names[i], 100);
@@ -228,15 +229,16 @@ static void test_css_bytes(void)
     }
 }
 
-/* L = 8 (4.3): an ACK adds at most eight segments. */
-static void test_limit(void)
+/* No limit per ACK (4.2 has eight segments without pacing): receivers with GRO send
+ * one ACK for dozens of segments, see hystart.h. */
+static void test_merged_acks(void)
 {
-    VnxCc cc;
-
     FOR_EACH_NAME(i) {
+        g_auto(VnxCc) cc = { 0 };
+
         cc_begin(&cc, names[i], 100);
         cc_ack(&cc, 100 * MSS, 100 * MSS, 0, 20 * MS);
-        g_assert_cmpuint(cc.cwnd, ==, 108 * MSS);
+        g_assert_cmpuint(cc.cwnd, ==, 200 * MSS);
     }
 }
 
@@ -245,16 +247,16 @@ static void test_loss(void)
 {
     FOR_EACH_NAME(i) {
         for (unsigned css = 0; css <= 1; css++) {
-            VnxCc cc;
+            g_auto(VnxCc) cc = { 0 };
             uint32_t at;
 
             cc_begin(&cc, names[i], 100);
             quiet_round(&cc, 20 * MS, 0);
             quiet_round(&cc, css ? 40 * MS : 20 * MS, 0);
-            g_assert_true(vnx_slow_start_css((VnxSlowStart *)cc.state) == css);
+            g_assert_true(vnx_slow_start_css(cc.state) == css);
             at = cc.cwnd;
             cc.ops->on_loss(&cc, VNX_CC_LOSS_RTO, cc.cwnd, 0);
-            g_assert_false(vnx_slow_start_css((VnxSlowStart *)cc.state));
+            g_assert_false(vnx_slow_start_css(cc.state));
             g_assert_cmpuint(cc.ssthresh, >=, at / 2);
             g_assert_cmpuint(cc.ssthresh, <=, at / 8 * 7 + MSS);
             /* RTT grows in each of these rounds, as much as it likes */
@@ -271,18 +273,18 @@ static void test_loss(void)
 /* Rounds without a sample, with all in one ACK, and while not limited by cwnd. */
 static void test_odd_rounds(void)
 {
-    VnxCc cc;
+    g_auto(VnxCc) cc = { 0 };
 
     cc_begin(&cc, "cubic", 10);
-    for (unsigned k = 0; k < 50; k++) {
+    for (unsigned k = 0; k < 12; k++) {
         VnxCcAck a = { .acked = 10 * MSS, .in_flight = 10 * MSS };
 
-        cc.ops->on_ack(&cc, &a);
+        vnx_cc_ack(&cc, &a);
         cc_ack(&cc, cc.cwnd, cc.cwnd, 0, 0);
         cc_ack(&cc, 1, 1, 0, (k + 1) * 100 * MS);
     }
     g_assert_cmpuint(cc.ssthresh, ==, VNX_CC_UNLIMITED);
-    g_assert_cmpuint(cc.cwnd, ==, (10 + 50 * 8) * MSS + 50);
+    g_assert_cmpuint(cc.cwnd, ==, (10u << 12) * MSS + (1u << 12) - 1);
 }
 
 int main(int argc, char **argv)
@@ -296,7 +298,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cc-hystart/samples", test_samples);
     g_test_add_func("/cc-hystart/rounds", test_rounds);
     g_test_add_func("/cc-hystart/css-bytes", test_css_bytes);
-    g_test_add_func("/cc-hystart/limit", test_limit);
+    g_test_add_func("/cc-hystart/merged-acks", test_merged_acks);
     g_test_add_func("/cc-hystart/loss", test_loss);
     g_test_add_func("/cc-hystart/odd-rounds", test_odd_rounds);
     return g_test_run();
