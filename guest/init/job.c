@@ -61,6 +61,7 @@ struct Job {
     socklen_t address_bytes;
     char congestion_control[16];
     int sndbuf, rcvbuf, mss, nodelay;
+    uint8_t *block;                         /* flow=answer: what nobody looks at */
 
     atomic_bool finishing, dropping;
     pthread_mutex_t lock;
@@ -242,8 +243,9 @@ static void conn_receive(Conn *conn)
 }
 
 /* Reads, or sends, @left bytes of anything; false at the end of the stream or an error. */
-static bool conn_move(Conn *conn, bool out, uint8_t *block, uint64_t left)
+static bool conn_move(Conn *conn, bool out, uint64_t left)
 {
+    uint8_t *block = conn->job->block;
     Stream *stream = out ? &conn->sent : &conn->received;
 
     while (left) {
@@ -269,18 +271,12 @@ static bool conn_move(Conn *conn, bool out, uint8_t *block, uint64_t left)
 /* Answers requests until the peer's end of stream; see job.h. */
 static void conn_answer(Conn *conn)
 {
-    uint8_t *block = block_new(conn->job->block_bytes);
     uint64_t head[2];       /* bytes that follow, bytes of the answer */
 
-    if (!block) {
-        stream_fail(&conn->received, "block", ENOMEM);
-        return;
-    }
     while (recv(conn->fd, head, sizeof(head), MSG_WAITALL) == sizeof(head) &&
-           conn_move(conn, false, block, be64toh(head[0])) &&
-           conn_move(conn, true, block, be64toh(head[1]))) {
+           conn_move(conn, false, be64toh(head[0])) &&
+           conn_move(conn, true, be64toh(head[1]))) {
     }
-    block_free(block, conn->job->block_bytes);
 }
 
 static void *send_thread(void *opaque)
@@ -563,6 +559,9 @@ static void job_free(Job *job)
     }
     pthread_mutex_destroy(&job->lock);
     pthread_cond_destroy(&job->changed);
+    if (job->block) {
+        block_free(job->block, job->block_bytes);
+    }
     free(job->conns);
     free(job->name);
     free(job);
@@ -628,6 +627,10 @@ Job *job_start(const char *name, char **words, int n_words, char error[JOB_ERROR
     }
     set_port(&job->remote, job->port);
     job->conns = calloc(job->count, sizeof(Conn));
+    if (job->answers && !(job->block = block_new(job->block_bytes))) {
+        snprintf(error, JOB_ERROR_BYTES, "no memory");
+        goto fail;
+    }
 
     if (job->listens) {
         if (!job_listen(job, error)) {

@@ -10,8 +10,7 @@ time of the VM's period; no metrics are saved from one connection to the next.
                .sender: until all of it is acknowledged (SIOCOUTQ, asked every 200 us);
                .application: until the answer is there
     transmit   the peer asks with 16 bytes, the guest answers with SIZE; until it is there
-    operations CLIENTS clients ask for SIZE as fast as they can, with a connection for each
-               request
+    operations CLIENTS clients ask for SIZE as fast as they are answered
 
 Baseline and filter take turns in blocks of PER_BLOCK transfers of each kind.
 """
@@ -35,7 +34,7 @@ BLOCKS = int(os.environ.get("VNX_BENCH_ROUNDS", 8))
 PER_BLOCK = 5
 WARM_UP = 20
 SIZES = {"100k": 100_000, "2m": 2_000_000, "10k": 10_000}
-CLIENTS, LOAD_SECONDS = 4, 5
+CLIENTS, OPERATIONS = 2, 20
 NOISE_RATE = 200
 HOST, GUEST = "10.99.0.1", "10.99.0.2"
 FILTER = {"congestion_control": "cubic", "flow_buffer_size": 4 << 20}
@@ -124,7 +123,7 @@ class Bed:
 
     def exchange(self, port, **words):
         """A running exchange.c on the peer's side."""
-        tool = Tool("tests/bench/exchange.c", HOST if port is None else GUEST, port,
+        tool = Tool("tests/bench/exchange.c", GUEST, port,
                     *(f"{key}={value}" for key, value in words.items()),
                     netns=self.netns, cpu=machine.LOOP_CORE)
         machine.prefer(tool.pid)
@@ -180,15 +179,18 @@ class Bed:
     def load(self, size, held):
         """Operations a second while the VM is held."""
         server = self.guest.peer.start(role="listen", addr=GUEST, flow="answer",
-                                       count=10000, cc="cubic", block=256 << 10)
-        hold_ = Hold(self.guest, *held, cpu=machine.VCPU_CORE)
+                                       count=OPERATIONS, cc="cubic", block=256 << 10)
+        tool = self.exchange(server.port, count=OPERATIONS, clients=CLIENTS, answer=size)
         try:
-            tool = self.exchange(server.port, clients=CLIENTS, seconds=LOAD_SECONDS,
-                                 send=0, answer=size)
-            words = parse_words(tool.line(LOAD_SECONDS + ANSWER_SECONDS))
-            tool.close()
+            hold_ = Hold(self.guest, *held, cpu=machine.VCPU_CORE)
+            try:
+                tool.say("go")
+                words = parse_words(tool.line(ANSWER_SECONDS))
+            finally:
+                counters = hold_.close()
         finally:
-            counters = hold_.close()
+            tool.close()
+        server.wait_ended()
         server.drop()
         return int(words["done"]) / float(words["seconds"]), counters
 
@@ -257,7 +259,7 @@ class Contention:
             "accel": accel, "senders": "CUBIC", "baseline": "no filter",
             "filter": " ".join(f"{key.replace('_', '-')}={value}"
                                for key, value in FILTER.items()),
-            "n": f"{BLOCKS * PER_BLOCK} each ({BLOCKS} loads of {CLIENTS} clients)",
+            "n": f"{BLOCKS * PER_BLOCK} each; loads {BLOCKS}, of {OPERATIONS} operations",
             "switches late": f"{late} us at most", "main loop stuck": f"{stuck[0]} times "
             f"without, {stuck[1]} times with the filter"}
         for case in cases:

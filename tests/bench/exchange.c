@@ -7,19 +7,20 @@
  * The server is a vnx-peer with flow=answer (guest/init/job.h).  An exchange is: a request
  * of send= bytes, and an answer of answer= bytes when it has all of them.
  *
- * A series (count=N): connects N times, writes "ready", waits for a line on standard
- * input, and uses each connection for one exchange, one after the other, beginning at a
- * random time within gap= microseconds after the one before.  Per exchange a line:
+ * Connects count= times, writes "ready", waits for a line on standard input, and uses each
+ * connection for one exchange.
+ *
+ * A series: one after the other, each beginning at a random time within gap= microseconds
+ * after the one before.  Per exchange a line:
  *
  *   acked=SECONDS answered=SECONDS      from its begin until the last byte was acknowledged
  *                                       (SIOCOUTQ is 0), and until the whole answer is there
  *
- * and waits for the end of input, with the connections open.
+ * A load (clients=N): N at a time, as fast as they go.  When all are done a line:
  *
- * A load (clients=N seconds=S): as many clients do exchanges as fast as they can, each on a
- * connection of its own that it opens and closes.  At the end of time a line:
+ *   done=N seconds=SECONDS
  *
- *   done=N seconds=SECONDS median=SECONDS
+ * Then it waits for the end of input, with the connections open.
  *
  * Other words: cc=NAME congestion control, seed=N of the random times.
  */
@@ -42,21 +43,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTQ_POLL_NS = 200000, BLOCK_BYTES = 256 * 1024, TIMES_MAX = 1 << 20 };
+enum { OUTQ_POLL_NS = 200000, BLOCK_BYTES = 256 * 1024 };
 
 static struct {
     struct sockaddr_in server;
-    uint64_t send, answer, count, gap, clients, seconds, seed;
+    uint64_t send, answer, count, gap, clients, seed;
     char cc[16];
 } config = { .count = 1, .cc = "cubic" };
 
 static uint8_t block[BLOCK_BYTES];
-
-static struct {
-    pthread_mutex_t lock;
-    double times[TIMES_MAX];
-    unsigned n;
-} load = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static int *fds;                        /* connections, count of them */
+static _Atomic uint64_t next_fd;
 
 static void __attribute__((noreturn)) fail(const char *what)
 {
@@ -167,18 +164,6 @@ static double exchange(int fd, double *acked)
 
 static void run_series(void)
 {
-    int *fds = calloc(config.count, sizeof(int));
-
-    for (uint64_t i = 0; i < config.count; i++) {
-        fds[i] = open_connection();
-    }
-    puts("ready");
-    fflush(stdout);
-    while (getchar() != '\n') {
-        if (feof(stdin)) {
-            exit(0);
-        }
-    }
     for (uint64_t i = 0; i < config.count; i++) {
         double acked, answered;
 
@@ -192,52 +177,33 @@ static void run_series(void)
         printf("acked=%.6f answered=%.6f\n", acked, answered);
         fflush(stdout);
     }
-    while (getchar() != EOF) {      /* connections end when the measurement is over */
-    }
-    free(fds);
 }
 
-static void *client(void *end_time)
+static void *client(void *unused)
 {
-    while (now() < *(double *)end_time) {
-        double begin = now(), seconds;
-        int fd = open_connection();
+    uint64_t i;
 
-        exchange(fd, NULL);
-        close(fd);
-        seconds = now() - begin;
-        pthread_mutex_lock(&load.lock);
-        if (now() < *(double *)end_time && load.n < TIMES_MAX) {
-            load.times[load.n++] = seconds;
-        }
-        pthread_mutex_unlock(&load.lock);
+    while ((i = next_fd++) < config.count) {
+        exchange(fds[i], NULL);
     }
-    return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
+    return unused;
 }
 
 static void run_load(void)
 {
     pthread_t *threads = calloc(config.clients, sizeof(*threads));
-    double end_time = now() + config.seconds;
+    double begin = now();
 
     for (uint64_t i = 0; i < config.clients; i++) {
-        if (pthread_create(&threads[i], NULL, client, &end_time)) {
+        if (pthread_create(&threads[i], NULL, client, NULL)) {
             fail("thread");
         }
     }
     for (uint64_t i = 0; i < config.clients; i++) {
         pthread_join(threads[i], NULL);
     }
-    qsort(load.times, load.n, sizeof(load.times[0]), compare);
-    printf("done=%u seconds=%.6f median=%.6f\n", load.n, (double)config.seconds,
-           load.n ? load.times[load.n / 2] : 0);
+    printf("done=%llu seconds=%.6f\n", (unsigned long long)config.count, now() - begin);
+    fflush(stdout);
     free(threads);
 }
 
@@ -249,8 +215,7 @@ static void parse_word(const char *word)
     } keys[] = {
         { "send", &config.send },       { "answer", &config.answer },
         { "count", &config.count },     { "gap", &config.gap },
-        { "clients", &config.clients }, { "seconds", &config.seconds },
-        { "seed", &config.seed },
+        { "clients", &config.clients }, { "seed", &config.seed },
     };
     const char *equals = strchr(word, '=');
     size_t length = equals ? equals - word : 0;
@@ -271,6 +236,8 @@ static void parse_word(const char *word)
 
 int main(int argc, char **argv)
 {
+    int c;
+
     if (argc < 3 || inet_pton(AF_INET, argv[1], &config.server.sin_addr) != 1) {
         fprintf(stderr, "usage: exchange ADDRESS PORT [key=value...]\n");
         return 2;
@@ -285,10 +252,23 @@ int main(int argc, char **argv)
         return 2;
     }
     prctl(PR_SET_TIMERSLACK, 1);
+    fds = calloc(config.count, sizeof(int));
+    for (uint64_t i = 0; i < config.count; i++) {
+        fds[i] = open_connection();
+    }
+    puts("ready");
+    fflush(stdout);
+    while ((c = getchar()) != '\n') {
+        if (c == EOF) {
+            return 0;
+        }
+    }
     if (config.clients) {
         run_load();
     } else {
         run_series();
+    }
+    while (getchar() != EOF) {
     }
     return 0;
 }
