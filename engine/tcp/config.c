@@ -79,30 +79,137 @@ static bool cc_name_check(const char *member, const char *value, size_t size, GE
     return false;
 }
 
+#define MEMBER(name, type, member, ...) \
+    { name, VNX_MEMBER_##type, offsetof(VnxFlowConfig, member), \
+      sizeof(((VnxFlowConfig *)0)->member), __VA_ARGS__ }
+
+static const VnxFlowMember members[] = {
+    MEMBER("mode", ENUM, mode, VNX_MODE_ACCELERATE, VNX_MODE_OFF),
+    MEMBER("out-of-order", ENUM, out_of_order, VNX_OOO_QUEUE, VNX_OOO_PASS_THROUGH),
+    MEMBER("flow-buffer-size", NUMBER, flow_buffer_size, VNX_FLOW_BUFFER_SIZE_MIN,
+           VNX_FLOW_BUFFER_SIZE_MAX),
+    MEMBER("weight", NUMBER, weight, 0, VNX_WEIGHT_MAX),
+    MEMBER("max-window", NUMBER, max_window, 0, VNX_MAX_WINDOW_MAX),
+    MEMBER("dupack-threshold", NUMBER, dupack_threshold, VNX_DUPACK_THRESHOLD_MIN,
+           VNX_DUPACK_THRESHOLD_MAX),
+    MEMBER("initial-window", NUMBER, initial_window, VNX_INITIAL_WINDOW_MIN,
+           VNX_INITIAL_WINDOW_MAX),
+    MEMBER("slow-start-threshold", NUMBER, slow_start_threshold, 0,
+           VNX_SLOW_START_THRESHOLD_MAX),
+    MEMBER("additive-increase", NUMBER, additive_increase, VNX_ADDITIVE_INCREASE_MIN,
+           VNX_ADDITIVE_INCREASE_MAX),
+    MEMBER("decrease-factor", NUMBER, decrease_factor, 0, VNX_DECREASE_FACTOR_MAX),
+    MEMBER("min-rto", NUMBER, min_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS),
+    MEMBER("max-rto", NUMBER, max_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS),
+    MEMBER("ecn", BOOL, ecn, 0, 1),
+    MEMBER("congestion-control", NAME, congestion_control),
+    MEMBER("guest-congestion-control", NAME, guest_congestion_control),
+};
+
+G_STATIC_ASSERT(G_N_ELEMENTS(members) <= 8 * sizeof(uint32_t));     /* VnxFlowOverride.set */
+
+const VnxFlowMember *vnx_flow_member(unsigned i)
+{
+    return i < G_N_ELEMENTS(members) ? &members[i] : NULL;
+}
+
+const VnxFlowMember *vnx_flow_member_find(const char *name)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(members); i++) {
+        if (!strcmp(members[i].name, name)) {
+            return &members[i];
+        }
+    }
+    return NULL;
+}
+
+static bool member_range_check(const VnxFlowMember *m, int64_t value, GError **err)
+{
+    if (value >= 0 && (uint64_t)value >= m->min && (uint64_t)value <= m->max) {
+        return true;
+    }
+    g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                "%s is %" G_GINT64_FORMAT ", but must be from %" G_GUINT64_FORMAT " to %"
+                G_GUINT64_FORMAT, m->name, value, m->min, m->max);
+    return false;
+}
+
+bool vnx_flow_override_number(VnxFlowOverride *o, const char *name, int64_t value,
+                              GError **err)
+{
+    const VnxFlowMember *m = vnx_flow_member_find(name);
+    char *at = (char *)&o->config + m->offset;
+
+    g_assert(m->type != VNX_MEMBER_NAME);
+    if (!member_range_check(m, value, err)) {
+        return false;
+    }
+    switch (m->size) {
+    case sizeof(bool):
+        *(bool *)at = value;
+        break;
+    case sizeof(uint32_t):
+        *(uint32_t *)at = value;
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    o->set |= 1u << (m - members);
+    return true;
+}
+
+bool vnx_flow_override_name(VnxFlowOverride *o, const char *name, const char *value,
+                            GError **err)
+{
+    const VnxFlowMember *m = vnx_flow_member_find(name);
+
+    g_assert(m->type == VNX_MEMBER_NAME);
+    if (!cc_name_check(name, value, strlen(value) + 1, err)) {
+        return false;
+    }
+    g_strlcpy((char *)&o->config + m->offset, value, m->size);
+    o->set |= 1u << (m - members);
+    return true;
+}
+
+bool vnx_flow_override_has(const VnxFlowOverride *o, const char *name)
+{
+    return o->set >> (vnx_flow_member_find(name) - members) & 1;
+}
+
+VnxFlowConfig vnx_flow_override_apply(const VnxFlowOverride *o, const VnxFlowConfig *base)
+{
+    VnxFlowConfig cfg = *base;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(members); i++) {
+        if (o->set >> i & 1) {
+            memcpy((char *)&cfg + members[i].offset,
+                   (const char *)&o->config + members[i].offset, members[i].size);
+        }
+    }
+    return cfg;
+}
+
+static bool member_check(const VnxFlowMember *m, const VnxFlowConfig *cfg, GError **err)
+{
+    const char *at = (const char *)cfg + m->offset;
+
+    switch (m->type) {
+    case VNX_MEMBER_NAME:
+        return cc_name_check(m->name, at, m->size, err);
+    case VNX_MEMBER_BOOL:
+        return true;
+    default:
+        return member_range_check(m, *(const uint32_t *)at, err);
+    }
+}
+
 bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err)
 {
-    const Range range[] = {
-        { "mode", cfg->mode, VNX_MODE_ACCELERATE, VNX_MODE_OFF },
-        { "out-of-order", cfg->out_of_order, VNX_OOO_QUEUE, VNX_OOO_PASS_THROUGH },
-        { "flow-buffer-size", cfg->flow_buffer_size, VNX_FLOW_BUFFER_SIZE_MIN,
-          VNX_FLOW_BUFFER_SIZE_MAX },
-        { "weight", cfg->weight, 0, VNX_WEIGHT_MAX },
-        { "max-window", cfg->max_window, 0, VNX_MAX_WINDOW_MAX },
-        { "dupack-threshold", cfg->dupack_threshold, VNX_DUPACK_THRESHOLD_MIN,
-          VNX_DUPACK_THRESHOLD_MAX },
-        { "initial-window", cfg->initial_window, VNX_INITIAL_WINDOW_MIN,
-          VNX_INITIAL_WINDOW_MAX },
-        { "slow-start-threshold", cfg->slow_start_threshold, 0,
-          VNX_SLOW_START_THRESHOLD_MAX },
-        { "additive-increase", cfg->additive_increase, VNX_ADDITIVE_INCREASE_MIN,
-          VNX_ADDITIVE_INCREASE_MAX },
-        { "decrease-factor", cfg->decrease_factor, 0, VNX_DECREASE_FACTOR_MAX },
-        { "min-rto", cfg->min_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
-        { "max-rto", cfg->max_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS },
-    };
-
-    if (!ranges_check(range, G_N_ELEMENTS(range), err)) {
-        return false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(members); i++) {
+        if (!member_check(&members[i], cfg, err)) {
+            return false;
+        }
     }
     if (cfg->min_rto_ms > cfg->max_rto_ms) {
         g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
@@ -110,10 +217,7 @@ bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err)
                     cfg->min_rto_ms, VNX_RTO_MIN_MS, cfg->max_rto_ms);
         return false;
     }
-    return cc_name_check("congestion-control", cfg->congestion_control,
-                         sizeof(cfg->congestion_control), err) &&
-           cc_name_check("guest-congestion-control", cfg->guest_congestion_control,
-                         sizeof(cfg->guest_congestion_control), err);
+    return true;
 }
 
 bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err)

@@ -32,6 +32,7 @@
 #include <vnx/packet.h>
 
 typedef struct VnxVtcp VnxVtcp;
+typedef struct VnxPolicies VnxPolicies;         /* vnx/policy.h */
 
 typedef enum VnxVerdict {
     VNX_VERDICT_PASS,           /* forward the frame unchanged */
@@ -124,6 +125,27 @@ typedef struct VnxFlowConfig {
     char guest_congestion_control[16];  /* toward the guest */
 } VnxFlowConfig;
 
+/* A member of VnxFlowConfig. */
+typedef enum VnxMemberType {
+    VNX_MEMBER_NUMBER,
+    VNX_MEMBER_ENUM,
+    VNX_MEMBER_BOOL,
+    VNX_MEMBER_NAME,            /* of a congestion control */
+} VnxMemberType;
+
+typedef struct VnxFlowMember {
+    const char *name;           /* as the options spell it */
+    VnxMemberType type;
+    size_t offset, size;
+    uint64_t min, max;          /* what it may be; not of a name */
+} VnxFlowMember;
+
+/* Some members of a configuration; the others stay what they are. */
+typedef struct VnxFlowOverride {
+    uint32_t set;               /* bit i: vnx_flow_member(i) counts */
+    VnxFlowConfig config;
+} VnxFlowOverride;
+
 typedef struct VnxVtcpConfig {
     uint64_t buffer_size;       /* cap on real buffer bytes of all flows */
     uint32_t max_flows;
@@ -172,6 +194,22 @@ void vnx_flow_config_init(VnxFlowConfig *cfg);
 bool vnx_vtcp_config_check(const VnxVtcpConfig *cfg, GError **err);
 bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err);
 
+/* Every member of VnxFlowConfig, from 0 on; NULL behind the last. */
+const VnxFlowMember *vnx_flow_member(unsigned i);
+/* NULL: there is none of that name. */
+const VnxFlowMember *vnx_flow_member_find(const char *name);
+/*
+ * Put a member, which must exist, into @o.  False, with @err set and @o as it was: the value
+ * is not in its range.  Ranges that depend on other members are not looked at.
+ */
+bool vnx_flow_override_number(VnxFlowOverride *o, const char *name, int64_t value,
+                              GError **err);
+bool vnx_flow_override_name(VnxFlowOverride *o, const char *name, const char *value,
+                            GError **err);
+bool vnx_flow_override_has(const VnxFlowOverride *o, const char *name);
+/* @base, but for the members that @o has. Not checked. */
+VnxFlowConfig vnx_flow_override_apply(const VnxFlowOverride *o, const VnxFlowConfig *base);
+
 /*
  * A configuration in use: checked, never changed, counted, shared by the flows that have it.
  * Whoever keeps a pointer to it holds a reference; the engine takes its own.
@@ -188,6 +226,7 @@ GQuark vnx_vtcp_error_quark(void);
 typedef enum {
     VNX_VTCP_ERROR_RANGE,       /* a configuration member is out of its range */
     VNX_VTCP_ERROR_STATE,       /* saved state cannot be loaded */
+    VNX_VTCP_ERROR_POLICY,      /* no policy of that id, or another one */
 } VnxVtcpErrorCode;
 
 /* Counters of an instance: listed once, everything else is generated from here.
@@ -307,7 +346,7 @@ typedef struct VnxVtcpEvent {
 typedef struct VnxFlowOpening {
     const VnxFlowKey *key;
     VnxDir opener;                  /* the side that sent the SYN */
-    uint8_t dscp;                   /* of its newest frame */
+    uint8_t dscp;                   /* of that SYN */
 } VnxFlowOpening;
 
 typedef struct VnxVtcpOps {
