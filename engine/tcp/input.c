@@ -137,7 +137,7 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
         duplicate = half_holds(r) && seq_gt(r->max, r->una) && !r->persisting &&
                     (r->r_edge == old_edge || p->n_sack) && !c->new_syn && !r->probe_passed;
     }
-    if (moved || half_fast(r)) {
+    if (moved || duplicate || (p->n_sack && half_fast(r))) {
         half_acknowledged(r, p, duplicate);
     }
     if (moved && r->state == VNX_HALF_JOINING && seq_ge(r->una, r->buf_seq)) {

@@ -82,12 +82,8 @@ static uint32_t frame_max(const VnxHalf *h)
     return tso && offload->csum && offload->vnet_len ? max - max % h->smss : h->smss;
 }
 
-/*
- * Send [@seq, @seq + @len) from the buffer, and S's FIN if that follows; less where
- * the buffer is too scattered for one frame (h->nxt or the queue tells).
- * Returns false if the direction is busy: the connection is queued for it.
- */
-bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
+/* half_send_segment(), for a @len that one frame can carry. */
+static bool send_frame(VnxHalf *h, uint32_t seq, uint32_t len)
 {
     VnxConn *c = half_conn(h);
     VnxVtcp *v = c->v;
@@ -100,7 +96,9 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
         conn_queue(c, h->dir);
         return false;
     }
-    len = MIN(len, cwr && !v->offload[h->dir].ecn ? h->smss : frame_max(h));
+    if (cwr && !v->offload[h->dir].ecn) {
+        len = MIN(len, h->smss);
+    }
     if (len) {
         b.payload_cnt = vnx_segbuf_iov(&h->buf, seq - h->buf_seq, len, iov, VNX_EMIT_IOV,
                                        &got);
@@ -147,6 +145,16 @@ bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
     return true;
 }
 
+/*
+ * Send [@seq, @seq + @len) from the buffer, and S's FIN if that follows; less where the buffer is
+ * too scattered for one frame, or a frame cannot carry it (h->nxt, or the queue, tells).
+ * Returns false if the direction is busy: the connection is queued for it.
+ */
+bool half_send_segment(VnxHalf *h, uint32_t seq, uint32_t len)
+{
+    return send_frame(h, seq, MIN(len, frame_max(h)));
+}
+
 /* Congestion state grows stale while cwnd does not limit what is under way (RFC 7661). */
 static void half_idle_check(VnxHalf *h)
 {
@@ -177,8 +185,11 @@ static uint32_t half_allowed(const VnxHalf *h, uint32_t len)
     return room < MIN(len, h->smss) ? 0 : room - room % h->smss;
 }
 
-/* Send again what is lost.  False: some of it has to wait, and so has what is new. */
-static bool half_repeat(VnxHalf *h)
+/*
+ * Send again what is lost, in frames of at most @max.  False: some of it has to wait, and so
+ * has what is new.
+ */
+static bool half_repeat(VnxHalf *h, uint32_t max)
 {
     uint32_t begin, end;
 
@@ -186,7 +197,7 @@ static bool half_repeat(VnxHalf *h)
         uint32_t data = seq_ahead(h->rcv_nxt, begin), len, allowed;
 
         data = MIN(data, end - begin);
-        len = MIN(MIN(data, frame_max(h)), seq_ahead(h->r_edge, begin));
+        len = MIN(MIN(data, max), seq_ahead(h->r_edge, begin));
         if (data && !len) {
             return false;               /* R took its window back */
         }
@@ -198,7 +209,7 @@ static bool half_repeat(VnxHalf *h)
             }
             allowed = MIN(len, h->smss);
         }
-        if (!half_send_segment(h, begin, allowed)) {
+        if (!send_frame(h, begin, allowed)) {
             return false;
         }
         h->at_once = false;
@@ -207,14 +218,14 @@ static bool half_repeat(VnxHalf *h)
     return true;
 }
 
-/* Send what is new as far as R's window and congestion control go. */
-static void half_send_new(VnxHalf *h)
+/* Send what is new, likewise, as far as R's window and congestion control go. */
+static void half_send_new(VnxHalf *h, uint32_t max)
 {
     for (;;) {
         uint32_t avail = seq_ahead(h->rcv_nxt, h->nxt);
         bool fin = half_fin_to_send(h);
         uint32_t window = seq_ahead(h->r_edge, h->nxt);
-        uint32_t len = MIN(MIN(avail, frame_max(h)), window), allowed;
+        uint32_t len = MIN(MIN(avail, max), window), allowed;
 
         if (!avail && !fin) {
             break;
@@ -233,7 +244,7 @@ static void half_send_new(VnxHalf *h)
             h->nxt != h->una) {
             break;
         }
-        if (!half_send_segment(h, h->nxt, allowed)) {
+        if (!send_frame(h, h->nxt, allowed)) {
             break;
         }
     }
@@ -246,9 +257,16 @@ void half_output(VnxHalf *h)
         return;
     }
     h->cwnd_limited = false;
-    half_idle_check(h);
-    if (h->frto == VNX_FRTO_NEW_DATA || half_repeat(h)) {
-        half_send_new(h);
+    if (h->txq.lost || seq_gt(h->rcv_nxt, h->nxt) || half_fin_to_send(h)) {
+        uint32_t max = frame_max(h), nxt = h->nxt;
+
+        half_idle_check(h);
+        if (h->frto == VNX_FRTO_NEW_DATA || half_repeat(h, max)) {
+            half_send_new(h, max);
+        }
+        if (h->nxt != nxt) {
+            half_schedule_probe(h);
+        }
     }
     half_arm(h);
 }

@@ -34,13 +34,6 @@
 /* Neither the host's timers nor the batches in which ACKs come are finer. */
 #define REO_WINDOW_MIN_NS (VNX_MS_NS / 10)
 
-bool half_uses_sack(const VnxHalf *h)
-{
-    const VnxConn *c = half_conn((VnxHalf *)h);
-
-    return c->end[0].options & c->end[1].options & VNX_OPT_SACK_PERMITTED;
-}
-
 static uint32_t segments(const VnxHalf *h, uint32_t bytes)
 {
     return (bytes + h->smss - 1) / h->smss;
@@ -198,7 +191,7 @@ static void enter_recovery(VnxHalf *h, uint32_t in_flight)
 static void prr_acked(VnxHalf *h, uint32_t delivered, bool safe)
 {
     VnxPrr *prr = &h->prr;
-    uint32_t pipe = vnx_txq_pipe(&h->txq), target = h->cc.cwnd;
+    uint32_t pipe = half_pipe(h), target = h->cc.cwnd;
 
     if (!delivered || target == VNX_CC_UNLIMITED) {
         return;
@@ -261,7 +254,7 @@ static void newreno_duplicate(VnxHalf *h)
     } else if (h->dupacks >= half_cfg(h)->dupack_threshold && !h->rto_recovery &&
                newreno_credible(h)) {
         /* without what limited transmit has added */
-        enter_recovery(h, MIN(vnx_txq_pipe(&h->txq), h->cc.cwnd));
+        enter_recovery(h, MIN(half_pipe(h), h->cc.cwnd));
         lose_first_segment(h);
         h->inflate = h->cc.cwnd == VNX_CC_UNLIMITED ? 0 : h->dupacks * h->smss;
     }
@@ -289,7 +282,7 @@ void half_lose_on_timeout(VnxHalf *h)
     VnxVtcp *v = half_conn(h)->v;
     VnxTxq *q = &h->txq;
     bool open = !h->recovery && !h->rto_recovery;
-    uint32_t in_flight = vnx_txq_pipe(q), lost = q->lost;
+    uint32_t in_flight = half_pipe(h), lost = q->lost;
     int64_t wait = h->rack.rtt_ns + rack_window(h);
 
     if (h->backoff == 1) {      /* RFC 5681 3.1: ssthresh not again for the same segment */
@@ -496,7 +489,7 @@ static uint32_t growth(const VnxHalf *h, uint32_t n, uint32_t sacked)
 void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
 {
     VnxVtcp *v = half_conn(h)->v;
-    uint32_t n = p->ack - h->una, in_flight = vnx_txq_pipe(&h->txq), high = p->ack, lost;
+    uint32_t n = p->ack - h->una, in_flight = half_pipe(h), high = p->ack, lost;
     VnxTxAck a = { .min_rtt_ns = h->rtt.min_ns };
     const VnxSackBlock *dsack = NULL;
     bool fast = h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;

@@ -120,7 +120,7 @@ static uint32_t half_cwnd(const VnxHalf *h)
 /* Bytes that congestion control lets leave now; VNX_CC_UNLIMITED: as many as there are. */
 uint32_t half_room(const VnxHalf *h)
 {
-    uint32_t cwnd = half_cwnd(h), pipe = vnx_txq_pipe(&h->txq), room;
+    uint32_t cwnd = half_cwnd(h), pipe = half_pipe(h), room;
 
     if (cwnd == VNX_CC_UNLIMITED) {
         return VNX_CC_UNLIMITED;
@@ -199,16 +199,18 @@ static void half_set_timer(VnxHalf *h)
                   MIN(h->rto_at_ns, MIN(h->reorder_at_ns, h->probe_at_ns)));
 }
 
-/* RFC 8985 7.2: R has been heard, or sent something new: when to probe if nothing follows. */
-static void schedule_tail_probe(VnxHalf *h)
+/*
+ * RFC 8985 7.2: R has been heard, or sent something new: when to probe if nothing follows.
+ * (Or when the retransmission timer expires, if that is sooner: half_timeout().)
+ */
+void half_schedule_probe(VnxHalf *h)
 {
-    VnxVtcp *v = half_conn(h)->v;
-    uint32_t pipe = vnx_txq_pipe(&h->txq);
+    uint32_t pipe = half_pipe(h);
     int64_t pto = 2 * h->rtt.srtt_ns;
 
-    h->probe_at_ns = VNX_NEVER;
     if (!half_uses_sack(h) || !pipe || h->txq.sacked || h->recovery || h->rto_recovery ||
         h->tail_probe.out) {
+        h->probe_at_ns = VNX_NEVER;
         return;
     }
     if (!pto) {
@@ -219,10 +221,7 @@ static void schedule_tail_probe(VnxHalf *h)
     /* A guest that is off the CPU for some of its neighbours' slices has lost nothing. */
     pto = MAX(pto, h->dir == VNX_TO_GUEST ? half_cfg(h)->min_rto_ms * VNX_MS_NS / 2
                                           : PTO_MIN_NS);
-    h->probe_at_ns = v->now + pto;
-    if (h->rto_at_ns != VNX_NEVER) {            /* instead of the timeout at the latest */
-        h->probe_at_ns = MIN(h->probe_at_ns, h->rto_at_ns);
-    }
+    h->probe_at_ns = half_conn(h)->v->now + pto;
 }
 
 /* Start the timers that this half needs, if they do not run yet; stop needless ones. */
@@ -238,12 +237,13 @@ void half_rearm(VnxHalf *h)
 {
     h->rto_at_ns = VNX_NEVER;
     if (half_wait(h)) {
-        schedule_tail_probe(h);
+        half_schedule_probe(h);
         half_set_timer(h);
     }
 }
 
-/* [@begin, @end) has left: what was sent before, or what is next, or both. */
+/* [@begin, @end) has left: what was sent before, or what is next, or both.  The timers are the
+ * caller's to see to. */
 void half_sent(VnxHalf *h, uint32_t begin, uint32_t end)
 {
     VnxVtcp *v = half_conn(h)->v;
@@ -269,12 +269,6 @@ void half_sent(VnxHalf *h, uint32_t begin, uint32_t end)
     if (h->recovery) {
         h->prr.out += end - begin;
         h->prr.quota -= MIN(h->prr.quota, end - begin);
-    }
-    if (half_wait(h)) {
-        if (h->nxt != nxt) {
-            schedule_tail_probe(h);
-        }
-        half_set_timer(h);
     }
 }
 
@@ -362,9 +356,9 @@ void half_timeout(VnxHalf *h)
                 v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
         half_put_off(h);
     } else if (h->reorder_at_ns <= v->now) {
-        half_detect_losses(h, vnx_txq_pipe(&h->txq));
+        half_detect_losses(h, half_pipe(h));
         half_output(h);
-    } else if (h->probe_at_ns <= v->now) {
+    } else if (h->probe_at_ns != VNX_NEVER && !h->persisting) {
         half_probe_tail(h);
     } else {
         h->backoff = MIN(h->backoff + 1, 32u);

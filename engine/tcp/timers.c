@@ -68,18 +68,14 @@ void vnx_timers_destroy(VnxTimers *timers)
     timers->heap = NULL;
 }
 
-void vnx_timer_set(VnxTimers *timers, VnxTimer *t, int64_t deadline_ns)
+void vnx_timer_set_anew(VnxTimers *timers, VnxTimer *t, int64_t deadline_ns)
 {
-    t->deadline_ns = deadline_ns;
+    t->deadline_ns = t->key_ns = deadline_ns;
     if (!t->slot) {
-        t->key_ns = deadline_ns;
         g_ptr_array_add(timers->heap, t);
         t->slot = timers->heap->len;
-        sift_up(timers, t);
-    } else if (deadline_ns < t->key_ns) {
-        t->key_ns = deadline_ns;
-        sift_up(timers, t);
     }
+    sift_up(timers, t);
 }
 
 void vnx_timer_remove(VnxTimers *timers, VnxTimer *t)

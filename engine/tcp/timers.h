@@ -44,7 +44,16 @@ static inline bool vnx_timer_running(const VnxTimer *t)
     return t->deadline_ns != VNX_NEVER;
 }
 
-void vnx_timer_set(VnxTimers *timers, VnxTimer *t, int64_t deadline_ns);
+/* vnx_timer_set(), where the heap may have to be put in order. */
+void vnx_timer_set_anew(VnxTimers *timers, VnxTimer *t, int64_t deadline_ns);
+static inline void vnx_timer_set(VnxTimers *timers, VnxTimer *t, int64_t deadline_ns)
+{
+    if (t->slot && deadline_ns >= t->key_ns) {
+        t->deadline_ns = deadline_ns;
+    } else {
+        vnx_timer_set_anew(timers, t, deadline_ns);
+    }
+}
 /* Stop; the timer stays in the heap until its key has come. */
 static inline void vnx_timer_stop(VnxTimer *t)
 {

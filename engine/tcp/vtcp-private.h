@@ -355,6 +355,20 @@ static inline bool half_fin_to_send(const VnxHalf *h)
     return h->fin_seen && h->fin_seq == h->rcv_nxt && seq_le(h->nxt, h->fin_seq);
 }
 
+/* Bytes that vTCP has sent and that are under way: RFC 6675's pipe. */
+static inline uint32_t half_pipe(const VnxHalf *h)
+{
+    return seq_ahead(h->nxt, h->una) - h->txq.sacked - h->txq.lost;
+}
+
+/* Both ends permitted SACK. */
+static inline bool half_uses_sack(const VnxHalf *h)
+{
+    const VnxConn *c = half_conn((VnxHalf *)h);
+
+    return c->end[0].options & c->end[1].options & VNX_OPT_SACK_PERMITTED;
+}
+
 /* All of S's data and its FIN have been acknowledged by R. */
 static inline bool half_finished(const VnxHalf *h)
 {
@@ -445,6 +459,7 @@ VnxVerdict conn_forward(VnxConn *c, VnxDir dir, VnxPacket *p);
 void half_sender_start(VnxHalf *h, uint32_t seq);
 void half_sender_stop(VnxHalf *h);
 void half_sent(VnxHalf *h, uint32_t begin, uint32_t end);
+void half_schedule_probe(VnxHalf *h);
 void half_arm(VnxHalf *h);
 void half_rearm(VnxHalf *h);
 void half_timeout(VnxHalf *h);
@@ -459,6 +474,5 @@ int64_t half_rto(const VnxHalf *h);
 void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate);
 void half_detect_losses(VnxHalf *h, uint32_t in_flight);
 void half_lose_on_timeout(VnxHalf *h);
-bool half_uses_sack(const VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */
