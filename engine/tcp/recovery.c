@@ -173,14 +173,18 @@ static void rack_detect(VnxHalf *h)
 
 /* ---- fast recovery ---- */
 
-static void enter_recovery(VnxHalf *h, uint32_t in_flight)
+/* @flight: bytes outstanding before the ACK that begins it, which brought @delivered to light. */
+static void enter_recovery(VnxHalf *h, uint32_t flight, uint32_t delivered)
 {
+    uint32_t outstanding = seq_ahead(h->nxt, h->una) - h->txq.sacked + delivered;
+
     remember(h);
-    reduce(h, VNX_CC_LOSS_FAST, in_flight);
+    /* without what limited transmit has added (RFC 5681 3.2 step 2) */
+    reduce(h, VNX_CC_LOSS_FAST, MIN(flight, h->cc.cwnd));
     h->recovery = h->at_once = true;
     h->partial = false;
     h->recover = h->max;
-    h->prr = (VnxPrr) { .flight = MAX(in_flight, 1u) };
+    h->prr = (VnxPrr) { .flight = MAX(outstanding, 1u) };
     h->probe_at_ns = VNX_NEVER;
     half_conn(h)->v->stats.fast_retransmits++;
     h->fast_retransmits++;
@@ -211,15 +215,15 @@ static void prr_acked(VnxHalf *h, uint32_t delivered, bool safe)
 
 /*
  * SACK, or the reordering timer: mark what is lost, and begin recovery if that is news.
- * @in_flight: before what brought us here.
+ * @flight, @delivered: as enter_recovery() wants them.
  */
-void half_detect_losses(VnxHalf *h, uint32_t in_flight)
+void half_detect_losses(VnxHalf *h, uint32_t flight, uint32_t delivered)
 {
     uint32_t lost = h->txq.lost;
 
     rack_detect(h);
     if (h->txq.lost > lost && !h->recovery && !h->rto_recovery) {
-        enter_recovery(h, in_flight);
+        enter_recovery(h, flight, delivered);
     }
 }
 
@@ -253,8 +257,7 @@ static void newreno_duplicate(VnxHalf *h)
         h->inflate += h->smss;
     } else if (h->dupacks >= half_cfg(h)->dupack_threshold && !h->rto_recovery &&
                newreno_credible(h)) {
-        /* without what limited transmit has added */
-        enter_recovery(h, MIN(half_pipe(h), h->cc.cwnd));
+        enter_recovery(h, seq_ahead(h->nxt, h->una), 0);
         lose_first_segment(h);
         h->inflate = h->cc.cwnd == VNX_CC_UNLIMITED ? 0 : h->dupacks * h->smss;
     }
@@ -282,14 +285,14 @@ void half_lose_on_timeout(VnxHalf *h)
     VnxVtcp *v = half_conn(h)->v;
     VnxTxq *q = &h->txq;
     bool open = !h->recovery && !h->rto_recovery;
-    uint32_t in_flight = half_pipe(h), lost = q->lost;
+    uint32_t flight = seq_ahead(h->nxt, h->una), lost = q->lost;
     int64_t wait = h->rack.rtt_ns + rack_window(h);
 
     if (h->backoff == 1) {      /* RFC 5681 3.1: ssthresh not again for the same segment */
         if (open) {
             remember(h);
         }
-        reduce(h, VNX_CC_LOSS_RTO, in_flight);
+        reduce(h, VNX_CC_LOSS_RTO, MIN(flight, h->cc.cwnd));
     } else {
         h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
     }
@@ -344,8 +347,9 @@ static void frto_acked(VnxHalf *h, const VnxTxAck *a, bool moved, bool duplicate
 
 /* ---- tail loss probes, RFC 8985 7.4 ---- */
 
-/* @dsack: R had the probe's bytes already. */
-static void tail_probe_acked(VnxHalf *h, const VnxPacket *p, bool duplicate, bool dsack)
+/* @flight: outstanding before this ACK.  @dsack: R had the probe's bytes already. */
+static void tail_probe_acked(VnxHalf *h, const VnxPacket *p, uint32_t flight, bool duplicate,
+                             bool dsack)
 {
     VnxTailProbe *probe = &h->tail_probe;
 
@@ -357,7 +361,7 @@ static void tail_probe_acked(VnxHalf *h, const VnxPacket *p, bool duplicate, boo
     } else if (seq_gt(p->ack, probe->end)) {
         probe->out = false;             /* the probe repaired a loss: that is congestion */
         if (!h->recovery && !h->rto_recovery) {
-            reduce(h, VNX_CC_LOSS_FAST, seq_ahead(h->max, h->una));
+            reduce(h, VNX_CC_LOSS_FAST, MIN(flight, h->cc.cwnd));
             recovered(h);
         }
     }
@@ -490,6 +494,7 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
 {
     VnxVtcp *v = half_conn(h)->v;
     uint32_t n = p->ack - h->una, in_flight = half_pipe(h), high = p->ack, lost;
+    uint32_t flight = seq_ahead(h->nxt, h->una);
     VnxTxAck a = { .min_rtt_ns = h->rtt.min_ns };
     const VnxSackBlock *dsack = NULL;
     bool fast = h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;
@@ -519,7 +524,8 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
         take_dsack(h, dsack);
     }
     if (h->tail_probe.out) {
-        tail_probe_acked(h, p, duplicate, dsack && dsack->end == h->tail_probe.end);
+        tail_probe_acked(h, p, flight, duplicate,
+                         dsack && dsack->end == h->tail_probe.end);
     }
     if (sack) {
         rack_update(h, &a, high);
@@ -539,7 +545,7 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
     }
     lost = h->txq.lost;
     if (sack && (h->txq.sacked || lost || h->recovery || h->rto_recovery)) {
-        half_detect_losses(h, in_flight);
+        half_detect_losses(h, flight, a.acked + a.sacked);
     }
     if (h->recovery && sack) {
         prr_acked(h, a.acked + a.sacked, n && h->txq.lost <= lost);

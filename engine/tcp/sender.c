@@ -174,7 +174,8 @@ void half_sender_stop(VnxHalf *h)
 /* Let rto_at_ns be as it has to.  False: there is nothing to wait for. */
 static bool half_wait(VnxHalf *h)
 {
-    bool outstanding = seq_ahead(h->nxt, h->una) > h->txq.lost;
+    /* all SACKED, and still not acknowledged: it needs the timeout, too (reneging) */
+    bool outstanding = half_pipe(h) || (h->txq.sacked && !h->txq.lost);
 
     if (!half_holds(h) && !half_owes_fin(h)) {
         h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
@@ -254,7 +255,7 @@ void half_sent(VnxHalf *h, uint32_t begin, uint32_t end)
 
         vnx_txq_resent(&h->txq, &v->txpool, begin, again, v->now);
         h->undo.again += again - begin;
-        if (begin == h->una) {
+        if (begin == h->una && half_uses_sack(h)) {     /* RFC 6675 6 */
             h->rto_at_ns = VNX_NEVER;
         }
     }
@@ -336,7 +337,7 @@ static void half_retransmission_timeout(VnxHalf *h)
     half_lose_on_timeout(h);
     h->rto_at_ns = VNX_NEVER;
     half_output(h);
-    if (seq_ahead(h->nxt, h->una) <= h->txq.lost) {
+    if (!half_pipe(h)) {
         /* R's window is closed over data that was sent */
         half_send_probe(h);
     }
@@ -356,7 +357,7 @@ void half_timeout(VnxHalf *h)
                 v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
         half_put_off(h);
     } else if (h->reorder_at_ns <= v->now) {
-        half_detect_losses(h, half_pipe(h));
+        half_detect_losses(h, seq_ahead(h->nxt, h->una), 0);
         half_output(h);
     } else if (h->probe_at_ns != VNX_NEVER && !h->persisting) {
         half_probe_tail(h);

@@ -472,7 +472,7 @@ int64_t half_rto(const VnxHalf *h);
 
 /* recovery.c: R's acknowledgements, and what they tell of losses */
 void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate);
-void half_detect_losses(VnxHalf *h, uint32_t in_flight);
+void half_detect_losses(VnxHalf *h, uint32_t flight, uint32_t delivered);
 void half_lose_on_timeout(VnxHalf *h);
 
 #endif /* VNX_VTCP_PRIVATE_H */
