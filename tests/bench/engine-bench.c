@@ -13,11 +13,16 @@
  *                 the receiver's ACKs (one for two segments, consumed) and of
  *                 vnx_vtcp_run() (one for 16 segments)
  *   vtcp-64k      the same with GSO frames; one ACK for each
+ *   flows-1, flows-1000, flows-100000
+ *                 as vtcp-1500 but on so many connections in random order, and each
+ *                 segment followed by its early ACK and the receiver's ACK, so that the
+ *                 work does not depend on how many segments in a row have one connection
  *   memcpy-1500   copying the payload alone: the floor, since vTCP has to copy it once
  *   memcpy-64k
  *
  * Prints one line of JSON:
  *   {"case": "vtcp-1500", "segments": 20000, "payload": 1448, "ns-per-segment": 451.2}
+ * for flows-* also "bytes-per-flow": memory that an established, idle connection takes.
  *
  * Everything that is measured, and nothing else, happens inside the function
  * bench_measured(), so instructions per segment are
@@ -35,6 +40,7 @@
  */
 
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,23 +60,28 @@
 #define SERVER_ISS 1000000u             /* the sender: the side of the network */
 #define GUEST_ISS 5000000u
 #define STEP_NS 1000                    /* virtual time between segments */
+#define FLOW_WINDOW (1ull << 20)        /* memory for the window of each of many flows */
 
-typedef enum Work { WORK_PARSE, WORK_VTCP, WORK_MEMCPY } Work;
+typedef enum Work { WORK_PARSE, WORK_VTCP, WORK_FLOWS, WORK_MEMCPY } Work;
 
 typedef struct Case {
     const char *name;
     Work work;
     unsigned segments_each;             /* MSS units in one frame */
     unsigned ack_every;                 /* frames for one ACK of the receiver */
+    unsigned flows;                     /* WORK_FLOWS */
 } Case;
 
 static const Case cases[] = {
-    { "parse-1500", WORK_PARSE, 1, 0 },
-    { "parse-64k", WORK_PARSE, GSO_SEGMENTS, 0 },
-    { "vtcp-1500", WORK_VTCP, 1, 2 },
-    { "vtcp-64k", WORK_VTCP, GSO_SEGMENTS, 1 },
-    { "memcpy-1500", WORK_MEMCPY, 1, 0 },
-    { "memcpy-64k", WORK_MEMCPY, GSO_SEGMENTS, 0 },
+    { "parse-1500", WORK_PARSE, 1, 0, 1 },
+    { "parse-64k", WORK_PARSE, GSO_SEGMENTS, 0, 1 },
+    { "vtcp-1500", WORK_VTCP, 1, 2, 1 },
+    { "vtcp-64k", WORK_VTCP, GSO_SEGMENTS, 1, 1 },
+    { "flows-1", WORK_FLOWS, 1, 1, 1 },
+    { "flows-1000", WORK_FLOWS, 1, 1, 1000 },
+    { "flows-100000", WORK_FLOWS, 1, 1, 100000 },
+    { "memcpy-1500", WORK_MEMCPY, 1, 0, 1 },
+    { "memcpy-64k", WORK_MEMCPY, GSO_SEGMENTS, 0, 1 },
 };
 
 typedef struct Frame {
@@ -91,6 +102,8 @@ typedef struct Bench {
     uint64_t good;                      /* outcomes as they should be */
     uint64_t emitted;                   /* bytes toward the guest, headers included */
     uint64_t early_acks;                /* frames toward the network */
+    uint64_t warm_bytes, warm_acks;     /* of what went by before the measurement */
+    double bytes_per_flow;
 } Bench;
 
 static uint8_t *put16(uint8_t *b, uint16_t v)
@@ -105,9 +118,10 @@ static uint8_t *put32(uint8_t *b, uint32_t v)
     return put16(put16(b, v >> 16), v);
 }
 
-/* One frame; @payload_len bytes of b->payload follow the headers. */
-static void make_frame(Bench *b, Frame *f, VnxDir dir, uint16_t flags, uint32_t seq,
-                       uint32_t ack, uint32_t tsval, uint32_t tsecr, uint32_t payload_len)
+/* One frame of a flow; @payload_len bytes of b->payload follow the headers. */
+static void make_frame(Bench *b, Frame *f, unsigned flow, VnxDir dir, uint16_t flags,
+                       uint32_t seq, uint32_t ack, uint32_t tsval, uint32_t tsecr,
+                       uint32_t payload_len)
 {
     bool syn = flags & VNX_TCP_SYN, gso = payload_len > MSS;
     unsigned tcp_len = 20 + TS_LEN + (syn ? 8 : 0);
@@ -133,8 +147,8 @@ static void make_frame(Bench *b, Frame *f, VnxDir dir, uint16_t flags, uint32_t 
     put16(ip + 2, L3_LEN + tcp_len + payload_len);
     ip[8] = 64;
     ip[9] = IPPROTO_TCP;
-    put32(ip + 12, 0x0a000001 + dir);                   /* 10.0.0.1 sends to 10.0.0.2 */
-    put32(ip + 16, 0x0a000002 - dir);
+    put32(ip + 12, dir == VNX_TO_GUEST ? 0x0b000001 + flow : 0x0a000001);
+    put32(ip + 16, dir == VNX_TO_GUEST ? 0x0a000001 : 0x0b000001 + flow);
     csum = vnx_csum_fold(vnx_csum_partial(ip, L3_LEN, 0));
     memcpy(ip + 10, &csum, 2);
 
@@ -187,22 +201,97 @@ static void forward(void *opaque, VnxDir dir, const struct iovec *iov, unsigned 
      * should have consumed, bench_check() finds missing. */
 }
 
-static void push_handshake(Bench *b, VnxDir dir, uint16_t flags, uint32_t seq, uint32_t ack)
+static void push_handshake(Bench *b, unsigned flow, VnxDir dir, uint16_t flags,
+                           uint32_t seq, uint32_t ack)
 {
     Frame f;
 
-    make_frame(b, &f, dir, flags, seq, ack, 1, flags & VNX_TCP_ACK ? 1 : 0, 0);
+    make_frame(b, &f, flow, dir, flags, seq, ack, 1, flags & VNX_TCP_ACK ? 1 : 0, 0);
     b->now_ns += STEP_NS;
     vnx_vtcp_push(b->vtcp, dir, 0, f.iov, 2, VNET_LEN, b->now_ns);
 }
 
-static void bench_setup(Bench *b)
+/* A data segment, vTCP's ACK for it, the guest's ACK. */
+static bool push_exchange(Bench *b, const Frame *data, const Frame *ack)
+{
+    bool good;
+
+    b->now_ns += STEP_NS;
+    good = vnx_vtcp_push(b->vtcp, VNX_TO_GUEST, 0, data->iov, 2, VNET_LEN, b->now_ns) ==
+           VNX_VERDICT_CONSUMED;
+    vnx_vtcp_run(b->vtcp, b->now_ns);
+    vnx_vtcp_push(b->vtcp, VNX_TO_NET, 0, ack->iov, 1, VNET_LEN, b->now_ns);
+    return good;
+}
+
+/* Segment @i of a flow, and the guest's ACK for it and those before it. */
+static void make_exchange(Bench *b, unsigned flow, unsigned i, Frame *data, Frame *ack)
+{
+    uint32_t seq = SERVER_ISS + 1 + i * b->payload_len, tsval = 2 + i / 1000;
+
+    make_frame(b, data, flow, VNX_TO_GUEST, VNX_TCP_ACK, seq, GUEST_ISS + 1, tsval, 1,
+               b->payload_len);
+    make_frame(b, ack, flow, VNX_TO_NET, VNX_TCP_ACK, GUEST_ISS + 1, seq + b->payload_len,
+               tsval, tsval, 0);
+}
+
+static size_t memory_used(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+/* Connections, each with one segment behind it, and frames for them in random order. */
+static void setup_flows(Bench *b)
+{
+    g_autofree unsigned *segments = g_new0(unsigned, b->c->flows);
+    uint64_t random = 1;
+
+    for (unsigned flow = 0; flow < b->c->flows; flow++) {
+        Frame data, ack;
+
+        make_exchange(b, flow, segments[flow]++, &data, &ack);
+        push_exchange(b, &data, &ack);
+    }
+    b->warm_bytes = (uint64_t)b->c->flows * b->payload_len;
+    b->warm_acks = b->c->flows;
+    for (unsigned i = 0; i < b->n; i++) {
+        unsigned flow;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        flow = (random >> 33) % b->c->flows;
+        make_exchange(b, flow, segments[flow]++, &b->data[i], &b->acks[i]);
+    }
+}
+
+static void setup_vtcp(Bench *b)
 {
     static const VnxVtcpOps ops = { .emit = emit, .forward = forward };
     static const VnxOffload offload = { VNET_LEN, true, true, true };
     static const uint8_t seed[16] = "engine-bench";
     VnxVtcpConfig cfg;
+    size_t before;
 
+    vnx_vtcp_config_init(&cfg);
+    cfg.max_flows = MAX(cfg.max_flows, b->c->flows);
+    cfg.buffer_size = MAX(cfg.buffer_size, b->c->flows * FLOW_WINDOW);
+    b->vtcp = vnx_vtcp_new(&cfg, &ops, b, seed);
+    vnx_vtcp_set_offload(b->vtcp, VNX_TO_GUEST, &offload);
+    vnx_vtcp_set_offload(b->vtcp, VNX_TO_NET, &offload);
+    before = memory_used();
+    for (unsigned flow = 0; flow < b->c->flows; flow++) {
+        push_handshake(b, flow, VNX_TO_NET, VNX_TCP_SYN, GUEST_ISS, 0);
+        push_handshake(b, flow, VNX_TO_GUEST, VNX_TCP_SYN | VNX_TCP_ACK, SERVER_ISS,
+                       GUEST_ISS + 1);
+        push_handshake(b, flow, VNX_TO_NET, VNX_TCP_ACK, GUEST_ISS + 1, SERVER_ISS + 1);
+    }
+    vnx_vtcp_run(b->vtcp, b->now_ns);
+    b->bytes_per_flow = (double)(memory_used() - before) / b->c->flows;
+}
+
+static void bench_setup(Bench *b)
+{
     b->payload_len = b->c->segments_each * MSS;
     b->payload = g_malloc(b->payload_len);
     b->copy = g_malloc(b->payload_len);
@@ -210,28 +299,20 @@ static void bench_setup(Bench *b)
         b->payload[i] = i * 2654435761u >> 24;
     }
     b->data = g_new(Frame, b->n);
-    for (unsigned i = 0; i < b->n; i++) {
-        make_frame(b, &b->data[i], VNX_TO_GUEST, VNX_TCP_ACK, SERVER_ISS + 1 +
-                   i * b->payload_len, GUEST_ISS + 1, 2 + i / 1000, 1, b->payload_len);
+    if (b->c->ack_every) {
+        b->acks = g_new(Frame, b->n / b->c->ack_every);
+        setup_vtcp(b);
     }
-    if (b->c->work != WORK_VTCP) {
+    if (b->c->work == WORK_FLOWS) {
+        setup_flows(b);
         return;
     }
+    for (unsigned i = 0; i < b->n; i++) {
+        Frame unused;
+        bool last = b->c->ack_every && i % b->c->ack_every == b->c->ack_every - 1;
 
-    b->acks = g_new(Frame, b->n / b->c->ack_every);
-    for (unsigned i = 0; i < b->n / b->c->ack_every; i++) {
-        unsigned last = (i + 1) * b->c->ack_every;      /* frames acknowledged */
-
-        make_frame(b, &b->acks[i], VNX_TO_NET, VNX_TCP_ACK, GUEST_ISS + 1, SERVER_ISS + 1 +
-                   last * b->payload_len, 2 + last / 1000, 2 + (last - 1) / 1000, 0);
+        make_exchange(b, 0, i, &b->data[i], last ? &b->acks[i / b->c->ack_every] : &unused);
     }
-    vnx_vtcp_config_init(&cfg);
-    b->vtcp = vnx_vtcp_new(&cfg, &ops, b, seed);
-    vnx_vtcp_set_offload(b->vtcp, VNX_TO_GUEST, &offload);
-    vnx_vtcp_set_offload(b->vtcp, VNX_TO_NET, &offload);
-    push_handshake(b, VNX_TO_NET, VNX_TCP_SYN, GUEST_ISS, 0);
-    push_handshake(b, VNX_TO_GUEST, VNX_TCP_SYN | VNX_TCP_ACK, SERVER_ISS, GUEST_ISS + 1);
-    push_handshake(b, VNX_TO_NET, VNX_TCP_ACK, GUEST_ISS + 1, SERVER_ISS + 1);
 }
 
 static void measure_parse(Bench *b)
@@ -265,6 +346,13 @@ static void measure_vtcp(Bench *b)
     }
 }
 
+static void measure_flows(Bench *b)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        b->good += push_exchange(b, &b->data[i], &b->acks[i]);
+    }
+}
+
 static void measure_memcpy(Bench *b)
 {
     for (unsigned i = 0; i < b->n; i++) {
@@ -285,6 +373,9 @@ __attribute__((noinline)) void bench_measured(Bench *b)
     case WORK_VTCP:
         measure_vtcp(b);
         break;
+    case WORK_FLOWS:
+        measure_flows(b);
+        break;
     case WORK_MEMCPY:
         measure_memcpy(b);
         break;
@@ -295,19 +386,19 @@ __attribute__((noinline)) void bench_measured(Bench *b)
 static bool bench_check(Bench *b)
 {
     VnxVtcpStats s;
-    uint64_t bytes = (uint64_t)b->n * b->payload_len;
+    uint64_t bytes = (uint64_t)b->n * b->payload_len + b->warm_bytes;
 
     if (b->good != b->n) {
         fprintf(stderr, "engine-bench: %" G_GUINT64_FORMAT " of %u segments as meant\n",
                 b->good, b->n);
         return false;
     }
-    if (b->c->work != WORK_VTCP) {
+    if (!b->vtcp) {
         return true;
     }
     vnx_vtcp_run(b->vtcp, b->now_ns);
     vnx_vtcp_stats(b->vtcp, &s);
-    if (s.early_ack_bytes != bytes || s.acks_consumed != b->n / b->c->ack_every ||
+    if (s.early_ack_bytes != bytes || s.acks_consumed != b->n / b->c->ack_every + b->warm_acks ||
         s.undelivered || s.retransmits || s.payload_passed || b->emitted <= bytes ||
         !b->early_acks) {
         fprintf(stderr, "engine-bench: not the fast path: %" G_GUINT64_FORMAT " of %"
@@ -365,7 +456,11 @@ int main(int argc, char **argv)
         double ns = (end.tv_sec - start.tv_sec) * 1e9 + (end.tv_nsec - start.tv_nsec);
 
         printf("{\"case\": \"%s\", \"segments\": %u, \"payload\": %u, "
-               "\"ns-per-segment\": %.1f}\n", b.c->name, b.n, b.payload_len, ns / b.n);
+               "\"ns-per-segment\": %.1f", b.c->name, b.n, b.payload_len, ns / b.n);
+        if (b.c->work == WORK_FLOWS) {
+            printf(", \"bytes-per-flow\": %.0f", b.bytes_per_flow);
+        }
+        puts("}");
     }
     if (b.vtcp) {
         vnx_vtcp_free(b.vtcp);
