@@ -17,7 +17,7 @@
 
 #include "sim.h"
 
-enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, CWR = 128 };
 
 /* What one side of a connection has said; numbers are in sequence space. */
 typedef struct Side {
@@ -35,6 +35,8 @@ typedef struct Side {
     /* the rightmost edge it was told: the other end's [0], vTCP's own [1] */
     bool told_known[2];
     uint32_t told_edge[2];
+    bool out;                   /* payload of it has left vTCP, up to ... */
+    uint32_t out_max;
     uint32_t wl1; /* the highest SEQ that came with a window, RFC 9293 3.3.1 */
 } Side;
 
@@ -94,6 +96,27 @@ static bool read_frame(Sim *sim, const SimFrame *f, SimTcp *t, const uint8_t **p
     *packet = f->data + l3;
     *t = sim_tcp_read(*packet, f->len - l3);
     return t->valid;
+}
+
+/*
+ * What vTCP makes is ECN-capable, and says CWR, only where payload leaves for the first time
+ * (RFC 3168 6.1.4, 6.1.5).  Frames that pass count, too.
+ */
+static void check_ecn(Sim *sim, Side *from, int dir, const uint8_t *packet, const SimTcp *t,
+                      SimHow how)
+{
+    uint8_t field = sim_ecn_field(packet);
+    uint32_t end = t->seq + t->payload_len;
+
+    if (how == SIM_EMITTED && (field || t->flags & CWR) &&
+        (field != 2 || !t->payload_len || (from->out && after(from->out_max, t->seq)))) {
+        sim_fail(sim, "vTCP sent the %s ECN field %u, flags %02x on what is not new payload",
+                 dir == VNX_TO_GUEST ? "guest" : "net", field, t->flags);
+    }
+    if (t->payload_len && (!from->out || after(end, from->out_max))) {
+        from->out = true;
+        from->out_max = end;
+    }
 }
 
 static bool sound(Sim *sim, const SimFrame *f, const uint8_t *packet, const SimTcp *t)
@@ -223,6 +246,7 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
     if (how == SIM_PASSED) {
         if (sound(sim, f, packet, &t)) {
             told(w, dir, &t);
+            check_ecn(sim, from, dir, packet, &t, how);
         }
         return;
     }
@@ -233,6 +257,7 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
     if (!from->known || !to->known || w->reused || (t.flags & (RST | SYN))) {
         return;
     }
+    check_ecn(sim, from, dir, packet, &t, how);
     if (t.payload_len > 0 && after(t.seq + t.payload_len, from->snd_max)) {
         sim_fail(sim, "vTCP sent the %s data that nobody sent: up to %u, sender is at %u",
                  to_name, t.seq + (uint32_t)t.payload_len, from->snd_max);

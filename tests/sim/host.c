@@ -179,8 +179,8 @@ static void output(SimHost *h, int dir, SimFrame *f, SimHow how)
     if (how == SIM_EMITTED && h->sim->sc.vnet_len) {
         SimOffload o = h->offload[dir];
 
-        if ((f->data[0] && !o.csum) || (f->data[1] == VNX_VNET_GSO_TCPV4 && !o.tso4) ||
-            (f->data[1] == VNX_VNET_GSO_TCPV6 && !o.tso6)) {
+        if ((f->data[0] && !o.csum) || ((f->data[1] & ~VNX_VNET_GSO_ECN) == VNX_VNET_GSO_TCPV4 && !o.tso4) ||
+            ((f->data[1] & ~VNX_VNET_GSO_ECN) == VNX_VNET_GSO_TCPV6 && !o.tso6)) {
             sim_fail(h->sim, "vTCP used an offload that side %d does not take now", dir);
         }
     }
@@ -417,6 +417,7 @@ static void offer(SimHost *h)
         VnxOffload o = {
             .vnet_len = h->sim->sc.vnet_len, .csum = h->offload[dir].csum,
             .tso4 = h->offload[dir].tso4, .tso6 = h->offload[dir].tso6,
+            .ecn = h->offload[dir].ecn,
         };
 
         vnx_vtcp_set_offload(h->vtcp, dir, &o);
@@ -543,9 +544,9 @@ void sim_host_init(SimHost *h, Sim *sim)
         .unbusy = { .fn = unbusy, .opaque = h },
     };
     h->offload[VNX_TO_GUEST] = (SimOffload) { sim->sc.guest_csum, sim->sc.guest_tso4,
-                                              sim->sc.guest_tso6 };
+                                              sim->sc.guest_tso6, sim->sc.guest_gso_ecn };
     h->offload[VNX_TO_NET] = (SimOffload) { sim->sc.net_csum, sim->sc.net_tso4,
-                                            sim->sc.net_tso6 };
+                                            sim->sc.net_tso6, sim->sc.net_gso_ecn };
     if (sim->sc.vtcp) {
         sim_host_add(h);
     }

@@ -53,6 +53,70 @@ static void into_channel(SimLink *l, SimFrame *f, bool held_back)
     sim_timer_set(l->clock, &f->timer, when);
 }
 
+/* None may come for a while: then those that were to wait for them go on. */
+#define LATE_NS (300 * SIM_MS)
+
+static void release_late(void *opaque)
+{
+    SimLink *l = opaque;
+
+    while (!g_queue_is_empty(&l->late)) {
+        into_channel(l, g_queue_pop_head(&l->late), false);
+    }
+}
+
+/* One more has gone by those that are held back. */
+static void overtaken(SimLink *l)
+{
+    for (GList *i = l->late.head, *next; i; i = next) {
+        SimFrame *f = i->data;
+
+        next = i->next;
+        if (--f->behind == 0) {
+            g_queue_delete_link(&l->late, i);
+            into_channel(l, f, false);
+        }
+    }
+}
+
+static void hold_back(SimLink *l, SimFrame *f)
+{
+    mishap(l, "held back behind others", f);
+    f->behind = sim_int(&l->rng, 1, l->conf->reorder_frames);
+    g_queue_push_tail(&l->late, f);
+    sim_timer_set(l->clock, &l->late_timer, l->clock->now + LATE_NS);
+}
+
+/* Would @f be missed: an empty ACK, or the end of a write? */
+static bool lost_as(SimLink *l, const SimFrame *f)
+{
+    size_t l3 = sim_vnet_l3(f->data, f->len, l->vnet_len);
+    SimTcp t = { 0 };
+
+    if (!(l->conf->ack_loss > 0 || l->conf->tail_loss > 0) || f->len <= l3) {
+        return false;
+    }
+    t = sim_tcp_read(f->data + l3, f->len - l3);
+    if (!t.valid || t.flags & 6) {
+        return false;
+    }
+    return sim_chance(&l->rng, t.flags & 9 ? l->conf->tail_loss :
+                               t.payload_len ? 0 : l->conf->ack_loss);
+}
+
+static void mark(SimLink *l, SimFrame *f)
+{
+    size_t l3 = sim_vnet_l3(f->data, f->len, l->vnet_len);
+
+    if (f->len > l3 + 20 && sim_ecn_field(f->data + l3) && !f->corrupted) {
+        sim_ecn_mark(f->data + l3, 3);
+        mishap(l, "marked", f);
+        if (l->marked) {
+            l->marked(l, f);
+        }
+    }
+}
+
 /* Flip one bit, which every checksum notices, of what a checksum covers. */
 static bool corrupt(SimLink *l, SimFrame *f)
 {
@@ -75,6 +139,12 @@ static void through_channel(SimLink *l, SimFrame *f)
         g_free(f);
         return;
     }
+    if (l->mtu && sim_wire_len(f, l->vnet_len) > l->mtu) {
+        mishap(l, "too big for the path", f);
+        l->too_big(l, f);
+        g_free(f);
+        return;
+    }
     if (l->clock->now >= l->heal_at) {
         into_channel(l, f, false);
         return;
@@ -92,10 +162,13 @@ static void through_channel(SimLink *l, SimFrame *f)
         g_free(f);
         return;
     }
-    if (sim_chance(&l->rng, c->loss)) {
+    if (sim_chance(&l->rng, c->loss) || lost_as(l, f)) {
         mishap(l, "lost", f);
         g_free(f);
         return;
+    }
+    if (sim_chance(&l->rng, c->ce)) {
+        mark(l, f);
     }
     if (sim_chance(&l->rng, c->dup)) {
         SimFrame *copy = sim_frame_new(f->len);
@@ -108,7 +181,12 @@ static void through_channel(SimLink *l, SimFrame *f)
     if (sim_chance(&l->rng, c->corrupt) && corrupt(l, f)) {
         mishap(l, "corrupted", f);
     }
-    into_channel(l, f, sim_chance(&l->rng, c->reorder));
+    if (c->reorder_frames > 0 && sim_chance(&l->rng, c->reorder)) {
+        hold_back(l, f);
+        return;
+    }
+    into_channel(l, f, c->reorder_frames > 0 ? false : sim_chance(&l->rng, c->reorder));
+    overtaken(l);
 }
 
 static void serve(SimLink *l)
@@ -140,15 +218,18 @@ void sim_link_init(SimLink *l, SimClock *clock, const char *name, const SimLinkC
     *l = (SimLink) {
         .clock = clock, .name = name, .conf = conf, .rng = sim_rng(seed, name),
         .vnet_len = vnet_len, .heal_at = heal_at,
-        .timer = { .fn = serialised },
+        .timer = { .fn = serialised }, .late_timer = { .fn = release_late },
     };
-    l->timer.opaque = l;
+    l->timer.opaque = l->late_timer.opaque = l;
     g_queue_init(&l->queue);
+    g_queue_init(&l->late);
 }
 
 void sim_link_destroy(SimLink *l)
 {
     g_queue_clear_full(&l->queue, g_free);
+    g_queue_clear_full(&l->late, g_free);
+    sim_timer_cancel(l->clock, &l->late_timer);
     sim_timer_cancel(l->clock, &l->timer);
     /* Frames in the channel are the clock's: the owner runs or drops them. */
 }

@@ -22,11 +22,15 @@
 /* Knobs of a link: name, what it is.  All are doubles; 0 means never or none. */
 #define SIM_LINK_KNOBS(X) \
     X(loss, "probability that a frame is lost") \
+    X(ack_loss, "probability that an empty ACK is lost") \
+    X(tail_loss, "probability that a frame with PSH or FIN, the end of a write, is lost") \
     X(burst, "probability that a burst of losses starts") \
     X(burst_len, "mean length of such a burst, frames") \
     X(dup, "probability that a frame arrives twice") \
     X(reorder, "probability that a frame is held back") \
     X(reorder_ms, "for up to how long") \
+    X(reorder_frames, "... or, if not 0, behind up to so many successors") \
+    X(ce, "probability that a frame with ECT is marked CE") \
     X(corrupt, "probability of a flipped bit") \
     X(delay_ms, "propagation time") \
     X(rate, "Mbit/s; 0: at once") \
@@ -43,6 +47,7 @@ typedef struct SimLink SimLink;
 typedef struct SimFrame {
     SimTimer timer;
     SimLink *link;
+    unsigned behind;            /* so many successors go first */
     bool corrupted;             /* once is enough: two flips may cancel in the sum */
     size_t len;                 /* virtio-net header included */
     uint8_t data[];
@@ -57,6 +62,9 @@ struct SimLink {
     int64_t heal_at;            /* from then on nothing goes wrong any more */
     bool held;
     bool cut;                   /* everything is lost */
+    size_t mtu;                 /* longer packets do not fit; 0: all do */
+    GQueue late;                /* held back behind others */
+    SimTimer late_timer;        /* no more others come */
     GQueue queue;
     SimTimer timer;             /* the serialiser is busy */
     int64_t last_arrival;
@@ -70,6 +78,9 @@ struct SimLink {
     void (*room)(void *opaque);
     /* For tracing; may be NULL. */
     void (*mishap)(const SimLink *l, const char *what, const SimFrame *f);
+    /* @f was marked CE; does not fit.  May be NULL. */
+    void (*marked)(const SimLink *l, const SimFrame *f);
+    void (*too_big)(const SimLink *l, const SimFrame *f);
     void *opaque;
     bool refused;
 };

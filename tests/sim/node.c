@@ -246,6 +246,7 @@ static void deliver_packet(void *opaque, const uint8_t *packet, size_t len)
 {
     SimNode *n = opaque;
 
+    sim_ecn_input(n, packet, len);
     n->stack->input(packet, len);
 }
 
@@ -253,8 +254,8 @@ static void take_frame(SimNode *n, SimFrame *f)
 {
     const SimScenario *sc = &n->sim->sc;
     SimOffload offload = n->side == SIM_GUEST
-        ? (SimOffload) { sc->guest_csum, sc->guest_tso4, sc->guest_tso6 }
-        : (SimOffload) { sc->net_csum, sc->net_tso4, sc->net_tso6 };
+        ? (SimOffload) { sc->guest_csum, sc->guest_tso4, sc->guest_tso6, sc->guest_gso_ecn }
+        : (SimOffload) { sc->net_csum, sc->net_tso4, sc->net_tso6, sc->net_gso_ecn };
     const char *wrong;
 
     if (f->len < sc->vnet_len + n->l2_in.len + 2 + 20) {
@@ -308,8 +309,10 @@ static void send_frame(void *opaque, SimFrame *f)
 static void output(void *opaque, const uint8_t *packet, size_t len)
 {
     SimNode *n = opaque;
+    g_autofree uint8_t *copy = g_memdup2(packet, len);
 
-    sim_merge(&n->merger, packet, len);
+    sim_ecn_output(n, copy, len);
+    sim_merge(&n->merger, copy, len);
 }
 
 static void open_connection(void *opaque)
@@ -510,6 +513,7 @@ void sim_conn_init(SimConn *c, Sim *sim, unsigned id, SimConn *predecessor)
         a->abort_at = sim_uniform(&r) * bytes;
         a->reuse = sc->reuse;
     }
+    c->ecn = predecessor ? predecessor->ecn : sim_chance(&r, sc->ecn);
     if (!predecessor) {
         sim->node[!c->opener].stack->listen(c->dport, c->ip_version, c->nagle,
                                             &c->app[!c->opener]);
@@ -543,8 +547,10 @@ void sim_node_init(SimNode *n, Sim *sim, int side, const SimStackOps *stack, Sim
             .l2 = sim_l2(side == SIM_GUEST, sc->vlans), .vnet_len = sc->vnet_len,
             /* A sender uses what the other side of vTCP takes. */
             .offload = side == SIM_GUEST
-                ? (SimOffload) { sc->net_csum, sc->net_tso4, sc->net_tso6 }
-                : (SimOffload) { sc->guest_csum, sc->guest_tso4, sc->guest_tso6 },
+                ? (SimOffload) { sc->net_csum, sc->net_tso4, sc->net_tso6,
+                                 sc->net_gso_ecn }
+                : (SimOffload) { sc->guest_csum, sc->guest_tso4, sc->guest_tso6,
+                                 sc->guest_gso_ecn },
             .received = side == SIM_NET, .pad = sc->pad, .max = sc->gso_max,
             .send = send_frame, .opaque = n,
         },

@@ -64,6 +64,26 @@ static void room_to_net(void *opaque)
     sim_host_room(&((Sim *)opaque)->host, VNX_TO_NET);
 }
 
+static void marked(const SimLink *l, const SimFrame *f)
+{
+    Sim *sim = l->opaque;
+    int link = l - sim->link;
+    bool to_net = link == SIM_GUEST_TX || link == SIM_NET_TX;
+
+    sim_ecn_marked(sim, to_net ? SIM_GUEST : SIM_NET,
+                   link == SIM_GUEST_TX || link == SIM_NET_RX, f);
+}
+
+/* The router beyond vTCP tells the guest, by way of vTCP. */
+static void too_big(const SimLink *l, const SimFrame *f)
+{
+    Sim *sim = l->opaque;
+    SimL2 l2 = sim_l2(false, sim->sc.vlans);
+
+    sim_link_send(&sim->link[SIM_NET_RX],
+                  sim_too_big(f, sim->sc.vnet_len, &l2, l->mtu));
+}
+
 static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 {
     sim_trace(l->opaque, l->name, f, what);
@@ -73,7 +93,8 @@ static void mishap(const SimLink *l, const char *what, const SimFrame *f)
 
 typedef enum What {
     FREEZE_GUEST, THAW_GUEST, FREEZE_NET, THAW_NET, PAUSE, RESUME, MIGRATE, SWITCH_OFF,
-    SWITCH_ON, REMOVE, ADD, FORCE, REOFFER, RECONFIGURE, BLACKHOLE
+    SWITCH_ON, REMOVE, ADD, FORCE, REOFFER, RECONFIGURE, BLACKHOLE, PATH_SHRINKS,
+    PATH_WIDENS
 } What;
 
 static void plan_at(Sim *sim, What what, int64_t when);
@@ -136,6 +157,11 @@ static void act(void *opaque)
     case RECONFIGURE:
         sim_host_reconfigure(&sim->host);
         break;
+    case PATH_SHRINKS:
+    case PATH_WIDENS:
+        sim->link[SIM_NET_TX].mtu = a->what == PATH_SHRINKS ? sim->sc.pmtu : 0;
+        sim_note(sim, "the path's MTU is now %zu", sim->link[SIM_NET_TX].mtu);
+        break;
     case BLACKHOLE:
         sim_note(sim, "the remote host is gone");
         sim->blackholed = true;
@@ -192,6 +218,10 @@ static void plan_all(Sim *sim)
         /* it stays a while, for those who doubt the RST (RFC 5961) */
         plan_at(sim, REMOVE, (sc->forced_ms + 5000) * SIM_MS);
         plan_at(sim, ADD, (sc->forced_ms + 5100) * SIM_MS);
+    }
+    if (sc->pmtu > 0) {
+        plan_at(sim, PATH_SHRINKS, sc->pmtu_ms * SIM_MS);
+        plan_at(sim, PATH_WIDENS, (sc->pmtu_ms + sc->pmtu_for_ms) * SIM_MS);
     }
     if (sc->blackhole_ms > 0) {
         plan_at(sim, BLACKHOLE, sc->blackhole_ms * SIM_MS);
@@ -323,6 +353,7 @@ static void final_checks(Sim *sim)
     if (!sim->blackholed && !wait_for(sim, stacks_idle, DRAIN_NS) && !sim->failure) {
         sim_fail(sim, "a stack waits for the end of a connection (FIN or its ACK lost)");
     }
+    sim_ecn_final(sim);
     if (!sim->host.vtcp) {
         return;
     }
@@ -384,6 +415,8 @@ void sim_run(const SimScenario *sc, bool verbose, SimResult *result)
         l->deliver = deliver[i];
         l->room = i == SIM_GUEST_RX ? room_to_guest : room_to_net;
         l->mishap = mishap;
+        l->marked = marked;
+        l->too_big = too_big;
     }
     sim_node_init(&sim->node[SIM_GUEST], sim, SIM_GUEST, pick(sc->guest_stack, 0),
                   &sim->link[SIM_GUEST_TX]);

@@ -140,6 +140,11 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
         s->link[i].reorder_ms = 5;
         s->link[i].queue = 10000;
     }
+    if (s->vnet_len > 0) {
+        s->guest_gso_ecn = sim_uniform(r) < 0.5;
+        s->net_gso_ecn = sim_uniform(r) < 0.5;
+    }
+    s->ecn = ONE_OF(r, 0, 0, 0.5, 1);
     guest_tx->delay_ms = guest_rx->delay_ms = log_between(r, 0.001, 1);
     net_tx->delay_ms = net_rx->delay_ms = log_between(r, 0.01, 60);
     if (sim_uniform(r) < 0.2) {
@@ -174,7 +179,7 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
         s->slow_reader = 0.2;
         s->guest_freezes = sim_int(r, 0, 8);
         s->net_freezes = sim_int(r, 0, 3);
-        s->freeze_ms = log_between(r, 1, 2000);
+        s->freeze_ms = log_between(r, 1, 5000);
         guest_rx->queue = log_between(r, 2, 256);
         s->keepalive = 0.3;
         if (sim_uniform(r) < 0.3) {
@@ -323,8 +328,66 @@ void sim_scenario_from_seed(SimScenario *s, uint64_t seed, int theme)
             rough(r, net_rx, 0.3);
         }
         break;
+    case SIM_THEME_ECN:
+        s->ecn = 1;
+        s->kbytes = log_between(r, 20, 600);
+        for (int i = 0; i < SIM_LINKS; i++) {
+            s->link[i].ce = sim_uniform(r) < 0.7 ? log_between(r, 0.001, 0.5) : 0;
+        }
+        if (sim_uniform(r) < 0.5) {
+            s->ce_told = 1;
+        } else {
+            rough(r, net_tx, 0.3);
+            rough(r, net_rx, 0.3);
+            s->toggles = sim_int(r, 0, 3);
+            s->reconfigs = sim_int(r, 0, 4);
+            s->modes = 1;
+            s->pauses = sim_int(r, 0, 2);
+            s->pause_ms = 100;
+            s->migrate = 0.5;
+        }
+        break;
+    case SIM_THEME_ACKS:
+        for (int i = 0; i < SIM_LINKS; i++) {
+            s->link[i].ack_loss = sim_uniform(r) < 0.6 ? log_between(r, 0.01, 0.7) : 0;
+        }
+        break;
+    case SIM_THEME_TAIL:
+        s->nagle = 0;
+        s->think = log_between(r, 0.01, 0.3);
+        s->think_ms = log_between(r, 0.1, 300);
+        for (int i = 0; i < SIM_LINKS; i++) {
+            s->link[i].tail_loss = sim_uniform(r) < 0.6 ? log_between(r, 0.01, 0.5) : 0;
+        }
+        break;
+    case SIM_THEME_REORDER:
+        for (int i = 0; i < SIM_LINKS; i++) {
+            s->link[i].reorder = sim_uniform(r) < 0.6 ? log_between(r, 0.001, 0.3) : 0;
+            s->link[i].reorder_frames = sim_int(r, 1, 64);
+        }
+        if (sim_uniform(r) < 0.5) {
+            net_tx->loss = net_rx->loss = log_between(r, 0.001, 0.05);
+        }
+        break;
+    case SIM_THEME_PMTU:
+        s->v6 = ONE_OF(r, 0, 0.5);
+        s->pmtu = s->v6 > 0 ? sim_int(r, 1280, 1450) : sim_int(r, 600, 1450);
+        s->pmtu_ms = log_between(r, 1, 1000);
+        s->pmtu_for_ms = log_between(r, 100, 100000);
+        s->kbytes = log_between(r, 50, 600);
+        if (sim_uniform(r) < 0.5) {
+            rough(r, net_tx, 0.3);
+            rough(r, net_rx, 0.3);
+        }
+        break;
     case SIM_THEME__MAX:
         g_assert_not_reached();
+    }
+    for (int i = 0; i < SIM_LINKS; i++) {
+        if (s->ecn > 0 && s->link[i].ce == 0 && sim_uniform(r) < 0.3) {
+            s->link[i].ce = log_between(r, 0.001, 0.2);
+        }
+        s->corrupting = s->corrupting || s->link[i].corrupt > 0;
     }
 }
 

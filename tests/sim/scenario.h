@@ -27,7 +27,8 @@ typedef enum SimLinkId {
     X(MEMORY, "memory") X(ABORT, "abort") X(CORRUPT, "corrupt") X(SLOW, "slow") \
     X(CHAOS, "chaos") X(BLACKHOLE, "blackhole") X(CONFIG, "config") \
     X(OFFLOAD, "offload") X(REUSE, "reuse") X(IDLE, "idle") X(FORCE, "force") \
-    X(MIGRATE, "migrate")
+    X(MIGRATE, "migrate") X(ECN, "ecn") X(ACKS, "acks") X(TAIL, "tail") \
+    X(REORDER, "reorder") X(PMTU, "pmtu")
 
 typedef enum SimTheme {
 #define SIM_X(name, text) SIM_THEME_##name,
@@ -63,8 +64,13 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(net_csum, "the net side takes partial checksums, the guest makes them") \
     X(net_tso4, "the same, TCPv4 GSO") \
     X(net_tso6, "... TCPv6") \
+    X(guest_gso_ecn, "the guest takes GSO frames with CWR") \
+    X(net_gso_ecn, "the same of the net side") \
     X(gso_max, "bytes of a GSO frame that the stacks make") \
     X(v6, "probability that a connection is IPv6") \
+    X(ecn, "probability that a connection negotiates ECN") \
+    X(ce_told, "an end must hear of each mark on its own leg") \
+    X(corrupting, "a flipped bit may look like a mark") \
     X(guest_opens, "probability that the guest opens it") \
     X(nagle, "probability of Nagle's algorithm") \
     X(spread_ms, "connections start within this time") \
@@ -92,6 +98,9 @@ extern const char *const sim_theme_names[SIM_THEME__MAX];
     X(actions_ms, "all that happens within this time") \
     X(reoffers, "times that what the guest takes changes (as its driver restarts)") \
     X(blackhole_ms, "the remote host vanishes then; 0: never") \
+    X(pmtu, "the path beyond the net side of vTCP takes no more than this ...") \
+    X(pmtu_ms, "... from then on") \
+    X(pmtu_for_ms, "... for so long") \
     X(busy, "probability that a frame of vTCP's is refused although there is room") \
     X(bh_us, "the bottom half runs within this time") \
     X(heal_s, "from then on nothing goes wrong any more") \

@@ -40,6 +40,16 @@ typedef struct Sim Sim;
 typedef struct SimNode SimNode;
 typedef struct SimConn SimConn;
 
+/* ECN at one end of one connection; see ecn.c. */
+typedef struct SimEcn {
+    bool on;
+    bool echo;                  /* CE came: ECE until CWR */
+    bool cwr;                   /* ECE came: CWR with the next new data */
+    uint32_t max, reacted;
+    bool marked;                /* some of its data was marked, anywhere */
+    bool pending;               /* ... on its own leg, and it has not heard of it */
+} SimEcn;
+
 /* One end of one connection. */
 typedef struct SimApp {
     SimConn *conn;
@@ -67,6 +77,7 @@ typedef struct SimApp {
     double reuse;               /* probability of a new life after an abort */
     uint64_t abort_at;          /* bytes sent and received; UINT64_MAX: never */
     SimTimer timer;
+    SimEcn ecn;
 } SimApp;
 
 struct SimConn {
@@ -74,7 +85,7 @@ struct SimConn {
     unsigned id;
     int ip_version;
     int opener;                 /* side */
-    bool nagle;
+    bool nagle, ecn;
     unsigned attempts;
     uint16_t sport, dport;
     SimConn *successor;         /* of the same ports, after an abort */
@@ -154,6 +165,12 @@ void sim_node_abort(SimNode *n, SimConn *c);
 void sim_node_destroy(SimNode *n);
 void sim_conn_init(SimConn *c, Sim *sim, unsigned id, SimConn *predecessor);
 bool sim_conn_over(const SimConn *c);
+
+/* ecn.c */
+void sim_ecn_output(SimNode *n, uint8_t *packet, size_t len);
+void sim_ecn_input(SimNode *n, const uint8_t *packet, size_t len);
+void sim_ecn_marked(Sim *sim, int side, bool own_leg, const SimFrame *f);
+void sim_ecn_final(Sim *sim);
 
 /* host.c */
 void sim_host_init(SimHost *h, Sim *sim);

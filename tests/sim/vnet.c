@@ -8,8 +8,8 @@
 
 #include "vnet.h"
 
-enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, CWR = 128 };
-enum { F_NEEDS_CSUM = 1, F_DATA_VALID = 2, GSO_TCPV4 = 1, GSO_TCPV6 = 4 };
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, ECE = 64, CWR = 128 };
+enum { F_NEEDS_CSUM = 1, F_DATA_VALID = 2, GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_ECN = 0x80 };
 
 static uint16_t be16(const uint8_t *p)
 {
@@ -148,6 +148,81 @@ bool sim_tcp_checksum_ok(const uint8_t *packet, const SimTcp *t)
     return sim_checksum(packet + t->l4, l4_len, sim_pseudo_sum(packet, l4_len)) == 0;
 }
 
+uint8_t sim_ecn_field(const uint8_t *packet)
+{
+    return packet[0] >> 4 == 4 ? packet[1] & 3 : packet[1] >> 4 & 3;
+}
+
+void sim_ecn_mark(uint8_t *packet, uint8_t field)
+{
+    if (packet[0] >> 4 == 6) {
+        packet[1] |= field << 4;
+        return;
+    }
+    packet[1] |= field;
+    put16(packet + 10, 0);
+    put16(packet + 10, sim_checksum(packet, (packet[0] & 15) * 4, 0));
+}
+
+void sim_tcp_mark(uint8_t *packet, const SimTcp *t, uint8_t flags, uint8_t field)
+{
+    uint8_t *tcp = packet + t->l4;
+    size_t l4_len = t->ip_len - t->l4;
+
+    sim_ecn_mark(packet, field);
+    tcp[13] |= flags;
+    put16(tcp + 16, 0);
+    put16(tcp + 16, sim_checksum(tcp, l4_len, sim_pseudo_sum(packet, l4_len)));
+}
+
+size_t sim_wire_len(const SimFrame *f, size_t vnet_len)
+{
+    const uint8_t *packet = f->data + sim_vnet_l3(f->data, f->len, vnet_len);
+    SimTcp t = sim_tcp_read(packet, f->data + f->len - packet);
+
+    if (!t.valid) {
+        return 0;
+    }
+    return vnet_len && f->data[1] ? t.payload + le16(f->data + 4) : t.ip_len;
+}
+
+SimFrame *sim_too_big(const SimFrame *f, size_t vnet_len, const SimL2 *l2, uint32_t mtu)
+{
+    const uint8_t *packet = f->data + sim_vnet_l3(f->data, f->len, vnet_len);
+    bool v4 = packet[0] >> 4 == 4;
+    size_t ip = v4 ? 20 : 40, quoted = ip + 8, header = vnet_len + l2->len + 2;
+    SimFrame *report = sim_frame_new(header + ip + 8 + quoted);
+    uint8_t *out = report->data + header, *icmp = out + ip;
+
+    memset(report->data, 0, report->len);
+    memcpy(report->data + vnet_len, l2->bytes, l2->len);
+    put16(out - 2, v4 ? 0x0800 : 0x86dd);
+    out[0] = v4 ? 0x45 : 0x60;
+    put32(icmp + 4, mtu);
+    memcpy(icmp + 8, packet, quoted);
+    if (v4) {
+        out[8] = 60;
+        out[9] = 1;
+        put32(out + 12, 0x0afe0001);            /* the router */
+        memcpy(out + 16, packet + 12, 4);
+        put16(out + 2, ip + 8 + quoted);
+        put16(out + 10, sim_checksum(out, 20, 0));
+        icmp[0] = 3;
+        icmp[1] = 4;
+        put16(icmp + 2, sim_checksum(icmp, 8 + quoted, 0));
+    } else {
+        put16(out + 4, 8 + quoted);
+        out[6] = 58;
+        out[7] = 60;
+        memcpy(out + 8, packet + 24, 16);       /* any address will do */
+        memcpy(out + 24, packet + 8, 16);
+        icmp[0] = 2;
+        put16(icmp + 2, sim_checksum(icmp, 8 + quoted,
+                                     sum16(out + 8, 32, 8 + quoted + 58)));
+    }
+    return report;
+}
+
 SimL2 sim_l2(bool to_net, unsigned n_vlans)
 {
     static const uint8_t guest[6] = { 0x52, 0x54, 0, 1, 2, 3 };
@@ -231,7 +306,8 @@ void sim_merge_flush(SimMerger *m)
         }
     }
     if (m->segments > 1) {
-        f->data[1] = t.ip_version == 4 ? GSO_TCPV4 : GSO_TCPV6;
+        f->data[1] = (t.ip_version == 4 ? GSO_TCPV4 : GSO_TCPV6) |
+                     (t.flags & CWR ? GSO_ECN : 0);
         put_le16(f->data + 2, header - m->vnet_len + t.payload);
         put_le16(f->data + 4, m->gso_size);
     }
@@ -242,7 +318,8 @@ static bool mergeable(const SimMerger *m, const SimTcp *t)
 {
     return m->vnet_len && m->offload.csum && t->valid &&
            (t->ip_version == 4 ? m->offload.tso4 : m->offload.tso6) &&
-           t->payload_len > 0 && !(t->flags & (SYN | RST | 0xe0));
+           t->payload_len > 0 && !(t->flags & (SYN | RST | 0x20)) &&
+           (m->offload.ecn || !(t->flags & CWR));
 }
 
 static bool fits_behind(const SimMerger *m, const uint8_t *packet, const SimTcp *t)
@@ -258,7 +335,9 @@ static bool fits_behind(const SimMerger *m, const uint8_t *packet, const SimTcp 
            head.sport == t->sport && head.dport == t->dport &&
            head.ip_version == t->ip_version && head.seq + head.payload_len == t->seq &&
            head.ack == t->ack && head.window == t->window &&
-           !(head.flags & (PSH | FIN)) && t->payload_len <= m->gso_size &&
+           !(head.flags & (PSH | FIN)) && !(t->flags & CWR) &&
+           !((head.flags ^ t->flags) & ECE) &&
+           sim_ecn_field(m->packet) == sim_ecn_field(packet) && t->payload_len <= m->gso_size &&
            head.payload_len % m->gso_size == 0 && m->len + t->payload_len <= m->max &&
            memcmp(m->packet + head.l4 + 20, packet + t->l4 + 20, header - t->l4 - 20) ==
                0 &&
@@ -369,7 +448,11 @@ const char *sim_cut(const SimFrame *f, size_t vnet_len, const SimL2 *l2,
     if (gso_type) {
         size_t gso_size = le16(f->data + 4);
 
-        if (gso_type != (t.ip_version == 4 ? GSO_TCPV4 : GSO_TCPV6) ||
+        if (!(gso_type & GSO_ECN) != !(t.flags & CWR) ||
+            (gso_type & GSO_ECN && !offload.ecn)) {
+            return "GSO with CWR, but not GSO_ECN, or that not offered";
+        }
+        if ((gso_type & ~GSO_ECN) != (t.ip_version == 4 ? GSO_TCPV4 : GSO_TCPV6) ||
             !(t.ip_version == 4 ? offload.tso4 : offload.tso6)) {
             return "GSO type wrong or not offered";
         }

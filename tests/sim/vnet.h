@@ -24,6 +24,7 @@ typedef struct SimL2 {
 /* What the receiver of a direction takes, or the sender may hand out. */
 typedef struct SimOffload {
     bool csum, tso4, tso6;
+    bool ecn;                   /* GSO frames with CWR in the first segment */
 } SimOffload;
 
 /* Offset of the IP header of a frame that the harness made. */
@@ -94,6 +95,19 @@ typedef struct SimTcp {
 } SimTcp;
 
 SimTcp sim_tcp_read(const uint8_t *packet, size_t len);
+/* The ECN field of an IP packet. */
+uint8_t sim_ecn_field(const uint8_t *packet);
+/* Add to the ECN field; the IPv4 checksum follows. */
+void sim_ecn_mark(uint8_t *packet, uint8_t field);
+/* The same, and TCP flags, with all checksums. */
+void sim_tcp_mark(uint8_t *packet, const SimTcp *t, uint8_t flags, uint8_t field);
+/*
+ * A router's word that the packet in @f does not fit a link of @mtu, as a frame with @l2
+ * (RFC 1191, RFC 8201).
+ */
+SimFrame *sim_too_big(const SimFrame *f, size_t vnet_len, const SimL2 *l2, uint32_t mtu);
+/* Bytes of IP that the largest segment of @f makes on the wire. */
+size_t sim_wire_len(const SimFrame *f, size_t vnet_len);
 uint32_t sim_pseudo_sum(const uint8_t *packet, size_t l4_len);
 bool sim_tcp_checksum_ok(const uint8_t *packet, const SimTcp *t);
 
