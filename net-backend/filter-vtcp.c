@@ -36,8 +36,8 @@
  * does not ask, then connections are reset.
  *
  * Migration: the engine's flows travel with what they owe (vnx_vtcp_save()).  When one
- * begins the engine drains, so that this is little.  After a migration the
- * connections live on at the destination: the source says no more to them.
+ * begins the engine drains, so that this is little.  Once all was saved, and until the VM
+ * runs again, the connections may live on elsewhere: then we say no more to them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -485,6 +485,7 @@ static void vtcp_run_state(void *opaque, bool running, RunState state)
     FilterVtcp *s = opaque;
 
     s->running = running;
+    s->saved &= !running;
     vtcp_service(s);
 }
 
@@ -544,7 +545,10 @@ static int vtcp_pre_save(void *opaque)
 
 static int vtcp_post_save(void *opaque)
 {
-    vtcp_free_state(opaque);
+    FilterVtcp *s = opaque;
+
+    vtcp_free_state(s);
+    s->saved = !s->running;
     return 0;
 }
 
@@ -864,7 +868,7 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
     qemu_del_vm_change_state_handler(s->run_state);
 
     /* Only when the netdev is going away, or QEMU: object-del waits. */
-    if (!vnx_vtcp_drained(s->vtcp) && !runstate_check(RUN_STATE_POSTMIGRATE)) {
+    if (!vnx_vtcp_drained(s->vtcp) && !s->saved) {
         int64_t now = vtcp_now();
 
         s->busy = s->closing = true;

@@ -58,6 +58,7 @@ struct FilterVtcp {
     bool running;
     bool migrating;
     bool closing;
+    bool saved;                     /* and the VM has not run since */
     bool paused;
     bool enabled;
 

@@ -50,14 +50,15 @@ typedef struct Conn {
 
 struct Job {
     char *name;
-    bool listens, sends, receives, answers, hashes, holds;
-    uint64_t bytes, seed;
+    bool listens, sends, receives, answers, hashes, holds, expects;
+    uint64_t bytes, seed, expected;
     size_t block_bytes;
     unsigned count;
     int listen_fd;
     unsigned port;
     struct sockaddr_storage remote;
     struct sockaddr_storage bind;
+    unsigned from;
     socklen_t address_bytes;
     char congestion_control[16];
     int sndbuf, rcvbuf, mss, nodelay;
@@ -145,14 +146,18 @@ static void job_wait(Job *job, bool (*condition)(const Job *job))
     pthread_mutex_unlock(&job->lock);
 }
 
+/* Any bijection of (seed, index, role) will do: no two streams are equal. */
+static uint64_t stream_seed(uint64_t seed, unsigned index, bool listens)
+{
+    return seed + ((uint64_t)index << 1 | listens) * 0xd1342543de82ef95;
+}
+
 /* Sends what the job says, closes this direction. */
 static void conn_send(Conn *conn)
 {
     Job *job = conn->job;
     Stream *stream = &conn->sent;
-    /* Any bijection of (seed, index, role) will do: no two streams are equal. */
-    uint64_t random = job->seed + ((uint64_t)conn->index << 1 | job->listens) *
-                                  0xd1342543de82ef95;
+    uint64_t random = stream_seed(job->seed, conn->index, job->listens);
     uint8_t *block = block_new(job->block_bytes);
     uint64_t left = job->bytes;
     Sha256 hash;
@@ -203,11 +208,12 @@ static void conn_receive(Conn *conn)
 {
     Job *job = conn->job;
     Stream *stream = &conn->received;
-    uint8_t *block = block_new(job->block_bytes);
+    uint64_t random = stream_seed(job->expected, conn->index, !job->listens);
+    uint8_t *block = block_new(job->block_bytes), *wanted = block_new(job->block_bytes);
     size_t held = 0;
     Sha256 hash;
 
-    if (!block) {
+    if (!block || !wanted) {
         stream_fail(stream, "block", ENOMEM);
         return;
     }
@@ -222,24 +228,33 @@ static void conn_receive(Conn *conn)
         }
         if (result < 0) {
             stream_fail(stream, "recv", errno);
-            break;
         }
         if (result > 0) {
             stream_moved(stream, result);
             held += result;
         }
-        if (result == 0 || held == job->block_bytes) {
+        if (result <= 0 || held == job->block_bytes) {
             if (job->hashes) {
                 sha256_update(&hash, block, held);
+            }
+            if (job->expects) {
+                fill_random(&random, wanted, job->block_bytes);
+                if (memcmp(block, wanted, held)) {
+                    stream_fail(stream, "not what was sent", EBADMSG);
+                    break;
+                }
             }
             held = 0;
         }
         if (result == 0) {
             sha256_hex(&hash, stream->sha256);
+        }
+        if (result <= 0) {
             break;
         }
     }
     block_free(block, job->block_bytes);
+    block_free(wanted, job->block_bytes);
 }
 
 /* Reads, or sends, @left bytes of anything; false at the end of the stream or an error. */
@@ -403,6 +418,9 @@ static void *connect_thread(void *opaque)
     if (what) {
         stream_fail(&conn->sent, what, errno);
     } else if (job->bind.ss_family &&
+               setsockopt(conn->fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0) {
+        stream_fail(&conn->sent, "reuse", errno);
+    } else if (job->bind.ss_family &&
                bind(conn->fd, (struct sockaddr *)&job->bind, job->address_bytes) < 0) {
         stream_fail(&conn->sent, "bind", errno);
     } else if (connect(conn->fd, (struct sockaddr *)&job->remote,
@@ -528,10 +546,16 @@ static bool job_set_word(Job *job, const char *key, const char *value)
     } else if (!strcmp(key, "port")) {
         job->port = number;
         return number <= 65535;
+    } else if (!strcmp(key, "from")) {
+        job->from = number;
+        return number <= 65535;
     } else if (!strcmp(key, "bytes")) {
         job->bytes = number;
     } else if (!strcmp(key, "seed")) {
         job->seed = number;
+    } else if (!strcmp(key, "expect")) {
+        job->expects = true;
+        job->expected = number;
     } else if (!strcmp(key, "count")) {
         job->count = number;
         return number > 0 && number <= 10000;
@@ -626,6 +650,7 @@ Job *job_start(const char *name, char **words, int n_words, char error[JOB_ERROR
         goto fail;
     }
     set_port(&job->remote, job->port);
+    set_port(&job->bind, job->from);
     job->conns = calloc(job->count, sizeof(Conn));
     if (job->answers && !(job->block = block_new(job->block_bytes))) {
         snprintf(error, JOB_ERROR_BYTES, "no memory");

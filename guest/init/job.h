@@ -22,8 +22,11 @@ enum { JOB_ERROR_BYTES = 256 };
 
 /*
  * What a job does, as key=value words:
- *   role=listen|connect   addr=ADDRESS   port=N (listen: 0 takes any)   bind=ADDRESS
+ *   role=listen|connect   addr=ADDRESS   port=N (listen: 0 takes any)
+ *   bind=ADDRESS from=PORT (0: any): the near end of connect
  *   flow=send|recv|both|answer   bytes=N to send per connection, 0: until job_finish()
+ *   expect=N: the other end's seed; what arrives of a connection is compared, to the byte
+ *            where it breaks off (as numbered there: count=1, or in the order of connecting)
  *   count=N connections   seed=N: what is sent, different per connection
  *   block=N: bytes per hash and write (default 64 KiB); with block = bytes, making the
  *            data and hashing it stays outside the time that is measured

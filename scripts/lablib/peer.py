@@ -53,6 +53,16 @@ class Peer:
     def forget(self, job):
         self._jobs.remove(job)
 
+    def forget_jobs(self):
+        """They are gone with the machine that they ran on."""
+        self._jobs.clear()
+
+    def moved(self, sock):
+        """The program goes on behind another socket, which this object takes over."""
+        self._socket.close()
+        self._socket = sock
+        self._pending = b""
+
     def close(self):
         self._socket.close()
 

@@ -147,14 +147,17 @@ class Guest(Qemu):
 
     net_args: -netdev and -device options.  The guest names its interfaces as their drivers
     come; name() gives one with a known MAC address the name that the caller wants.
+
+    arrives: options by which a guest that runs elsewhere, or was saved, comes here (-incoming,
+    -loadvm); then nothing is booted, and there is no peer until take_over().
     """
 
     def __init__(self, directory, net_args, netns=None, accel=None, memory_mib=512,
-                 boot_seconds=BOOT_SECONDS):
+                 boot_seconds=BOOT_SECONDS, vcpus=1, arrives=()):
         for name in ("vmlinux", "initrd.gz", "vnx-peer"):
             if not (GUEST / name).exists():
                 raise LabError(f"{GUEST / name} is missing: run scripts/guest")
-        self.peer = None
+        self.peer = self._port = None
         self.accel = accel or best_accel()
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -167,25 +170,37 @@ class Guest(Qemu):
                 # instructions, by which a guest would copy, byte by byte.
                 "-cpu", "host" if self.accel == "kvm" else "max,erms=off,fsrm=off",
                 "-machine", "q35", "-vga", "none", "-m", memory_mib, "-no-reboot",
+                "-smp", vcpus,
                 "-serial", f"file:{self.serial_log}",
                 "-kernel", GUEST / "vmlinux", "-initrd", GUEST / "initrd.gz",
                 # tsc=reliable: a guest that is held off the CPU between readings of two
                 # clocks would come to doubt this one.
                 "-append", "console=ttyS0 quiet panic=-1 tsc=reliable",
-                *net_args,
+                *net_args, *arrives,
                 "-chardev", f"socket,id=peer,fd={theirs.fileno()}",
                 "-device", "virtio-serial-pci,max_ports=2",
                 "-device", "virtserialport,chardev=peer,name=vnx.peer",
             ], netns=netns, pass_fds=(theirs.fileno(),))
         finally:
             theirs.close()
-        self.peer = Peer("guest", ours)
-        try:
-            wait_until(self._booted, "the guest to boot", boot_seconds)
-        except LabError as error:
-            self.close()
-            raise LabError(f"the guest does not boot, see {self.serial_log} "
-                           f"({error}) {self.complaint()}") from error
+        self._port = ours
+        if not arrives:
+            self.peer = Peer("guest", ours)
+            try:
+                self.wait_booted(boot_seconds)
+            except LabError as error:
+                self.close()
+                raise LabError(f"the guest does not boot, see {self.serial_log} "
+                               f"({error}) {self.complaint()}") from error
+
+    def wait_booted(self, seconds=BOOT_SECONDS):
+        """Wait until its vnx-peer answers (again)."""
+        wait_until(self._booted, "the guest to boot", seconds)
+
+    def take_over(self, source):
+        """The guest has come here from another QEMU, and its peer with it."""
+        self.peer, source.peer = source.peer, None
+        self.peer.moved(self._port)
 
     def _booted(self):
         try:
@@ -216,6 +231,8 @@ class Guest(Qemu):
         if self.peer:
             self.peer.close()
             self.peer = None
+        if self._port:
+            self._port.close()
         super().close()
 
 

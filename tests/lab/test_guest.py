@@ -127,6 +127,23 @@ def test_t9_filter_removed_and_added_in_mid_transfer(bed, vtcp_on, seed):
     assert vtcp.stats()["early-acked-bytes"] == 0
 
 
+def test_t9_filter_that_was_off_takes_up_connections(bed, vtcp_on, seed):
+    """T1 T9: added with status=off it watches; switched on, it accelerates what it saw begin."""
+    vtcp = vtcp_on(TAP, status="off")
+    going = bed.transfer(TAP, "both", seed)
+    for job in going.jobs:
+        job.wait_moved("received", ON_IT_GOES)
+    stats = vtcp.stats()
+    assert (stats["status"], stats["early-acked-bytes"]) == ("off", 0), stats
+    assert stats["acks-rewritten"] == 0, stats
+    vtcp.set(status="on")
+    wait_until(lambda: vtcp.stats()["early-acked-bytes"] > ON_IT_GOES,
+               lambda: f"the fast path: {vtcp.stats()}")
+    going.finish()
+    going.check()
+    wait_drained(vtcp)
+
+
 def test_t9_object_del_is_refused_while_data_is_undelivered(bed, vtcp_on, seed):
     """T9 U5: a stopped reader leaves acknowledged data in the filter: it must stay."""
     vtcp = vtcp_on(TAP)
@@ -227,11 +244,14 @@ def break_link(bed, what, up):
         bed.guest.peer.shell(f"ip link set {TAP.interface} {state}")
     elif what == "virtual-cable":
         bed.guest.qmp.execute("set_link", name=TAP.netdev, up=up)
+    elif what == "nic":
+        bed.guest.qmp.execute("set_link", name="virtio-net-pci.0", up=up)
     else:
         bed.netns.ip("link", "set", f"tap{TAP.index}", state)
 
 
-@pytest.mark.parametrize("what", ["guest-driver", "virtual-cable", "host-interface"])
+@pytest.mark.parametrize("what", ["guest-driver", "virtual-cable", "nic",
+                                  "host-interface"])
 def test_t9_link_down_and_up_in_mid_transfer(bed, vtcp_on, seed, what):
     """T9 rule 11, rule 12: nothing gets through for a while; then everything does."""
     vtcp = vtcp_on(TAP)
@@ -285,6 +305,38 @@ def test_t8_small_buffers(bed, vtcp_on, seed):
     vtcp = vtcp_on(TAP, buffer_size=256 * 1024, flow_buffer_size=64 * 1024)
     bed.transfer(TAP, "both", seed, size=4 * MIB, count=8).check()
     assert vtcp.stats()["early-acked-bytes"] > 0
+    wait_drained(vtcp)
+
+
+def test_t8_t9_options_change_in_mid_transfer(bed, vtcp_on, seed):
+    """T8 T9 U1: every option that bears on a live connection, up and down, under load."""
+    vtcp = vtcp_on(TAP)
+    going = bed.transfer(TAP, "both", seed, count=4)
+    for change in ({"flow_buffer_size": 64 << 10}, {"buffer_size": 256 << 10},
+                   {"congestion_control": "cubic", "initial_window": 1},
+                   {"buffer_size": 64 << 20, "flow_buffer_size": 16 << 20},
+                   {"congestion_control": "bic", "min_rto": 1000, "dupack_threshold": 2},
+                   {"max_flows": 1, "retry_limit": 1000}, {"max_flows": 65536},
+                   {"congestion_control": "reno", "min_rto": 5, "initial_window": 10}):
+        vtcp.set(**change)
+        for job in going.jobs:
+            job.wait_moved("received", ON_IT_GOES)
+    early = vtcp.stats()["early-acked-bytes"]
+    wait_until(lambda: vtcp.stats()["early-acked-bytes"] > early,
+               lambda: f"the fast path: {vtcp.stats()}")
+    going.finish()
+    going.check()
+    assert vtcp.stats()["flows-reset"] == 0
+
+
+def test_t8_t9_more_connections_than_the_table_holds(bed, vtcp_on, seed):
+    """T8 T9: what finds no place passes; nobody who is owed something is put out."""
+    vtcp = vtcp_on(TAP, max_flows=4)
+    bed.transfer(TAP, "both", seed, size=MIB, count=40).check()
+    stats = vtcp.stats()
+    assert stats["flows"] <= 4, stats
+    assert stats["flows-refused"] > 0, stats
+    assert stats["early-acked-bytes"] > 0, stats
     wait_drained(vtcp)
 
 

@@ -95,20 +95,24 @@ class Transfer:
                 for peer, one in zip(self._owners, results)}
 
 
-def transfer(listener, connector, address, sender, seed, size=0, count=1, **words):
+def transfer(listener, connector, address, sender, seed, size=0, count=1, checked=False,
+             **words):
     """Start connections from one Peer to another; see guest/init/job.h for words.
 
     sender: the Peer that sends, or None for both; size: bytes per connection and
-    direction, 0 for "until finish()".
+    direction, 0 for "until finish()"; checked: compare what arrives as it does, so that the
+    part of a stream that breaks off is, too (one connection).
     """
     def flow(peer):
         return "both" if sender is None else "send" if sender is peer else "recv"
 
     words = {"bytes": size, "count": count, "cc": "cubic", **words}
+    expect = [{"expect": seed + 1}, {"expect": seed}] if checked else [{}, {}]
     listening = listener.start(role="listen", addr=words.pop("listen", address),
-                               flow=flow(listener), seed=seed, **words)
+                               port=words.pop("port", 0), flow=flow(listener), seed=seed,
+                               **expect[0], **words)
     connecting = connector.start(role="connect", addr=address, port=listening.port,
-                                 flow=flow(connector), seed=seed + 1, **words)
+                                 flow=flow(connector), seed=seed + 1, **expect[1], **words)
     return Transfer(listener, connector, listening, connecting)
 
 
