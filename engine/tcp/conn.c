@@ -103,49 +103,6 @@ static bool conn_make_room(VnxVtcp *v)
     return !vnx_flow_table_full(v->flows);
 }
 
-static VnxFlowProfile *classify(const VnxVtcp *v, const VnxFlowKey *key, VnxDir opener,
-                                uint8_t dscp)
-{
-    VnxFlowProfile *profile = NULL;
-
-    if (v->ops->classify) {
-        profile = v->ops->classify(v->opaque, &(VnxFlowOpening) {
-            .key = key,
-            .opener = opener,
-            .dscp = dscp,
-        });
-    }
-    return profile ? profile : v->profile;
-}
-
-/* The profile that is meant for @c, borrowed. */
-VnxFlowProfile *conn_classify(const VnxConn *c)
-{
-    const VnxHeaders *h = &c->end[c->opener].headers;
-    const uint8_t *ip = h->bytes + h->l3_off;
-
-    return classify(c->v, &c->node.key, c->opener,
-                    h->ip_version == 4 ? ip[1] >> 2 : (ip[0] & 0xf) << 2 | ip[1] >> 6);
-}
-
-void conn_set_profile(VnxConn *c, VnxFlowProfile *profile)
-{
-    VnxFlowProfile *old = c->profile;
-
-    c->profile = vnx_flow_profile_ref(profile);
-    vnx_flow_profile_unref(old);
-}
-
-/* From now on @profile, which may be the one it has (the instance may differ). */
-void conn_change_profile(VnxConn *c, VnxFlowProfile *profile)
-{
-    uint32_t cap[2] = { half_cap(&c->half[0]), half_cap(&c->half[1]) };
-
-    conn_set_profile(c, profile);
-    half_change_profile(&c->half[0], cap[0]);
-    half_change_profile(&c->half[1], cap[1]);
-}
-
 /* A flow that is not there yet; NULL if there is no room. */
 VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile)
 {
@@ -161,6 +118,9 @@ VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile)
     c->node.key = *key;
     c->id = ++v->next_id;
     c->created_ns = v->now;
+    c->established_ns = VNX_NEVER;
+    c->policy_bytes = UINT64_MAX;
+    vnx_timer_init(&c->scope_timer);
     c->state = VNX_FLOW_SYN_SENT;
     half_init(&c->half[0], 0);
     half_init(&c->half[1], 1);
@@ -206,6 +166,8 @@ void conn_free(VnxConn *c)
     conn_drop_state(c);
     vnx_flow_table_remove(v->flows, &c->node);
     g_queue_unlink(&v->all, &c->all);
+    conn_set_policy(c, NULL);
+    vnx_timer_remove(&v->scopes, &c->scope_timer);
     vnx_flow_profile_unref(c->profile);
     g_slice_free(VnxConn, c);
 }
@@ -279,6 +241,7 @@ bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *p)
     c->n_synack = 0;
     c->crossed = c->syn_acked[0] = c->syn_acked[1] = false;
     c->opener = !dir;
+    c->dscp = p->dscp_ecn >> 2;
     c->syn_flags = p->flags;
     c->ecn = c->ecn_varied = false;
     c->syn_window = p->window;
@@ -299,13 +262,22 @@ bool conn_start(VnxConn *c, VnxDir dir, const VnxPacket *p)
 /* The connection that @syn, of direction @dir, opens; NULL: it is not to be followed. */
 VnxConn *conn_open(VnxVtcp *v, VnxDir dir, const VnxPacket *syn)
 {
-    VnxFlowProfile *profile = classify(v, &syn->key, !dir, syn->dscp_ecn >> 2);
+    VnxPolicy *policy = vtcp_policy(v, &(VnxFlowOpening) {
+        .key = &syn->key,
+        .opener = !dir,
+        .dscp = syn->dscp_ecn >> 2,
+    });
+    VnxFlowProfile *profile = policy ? vnx_policy_profile(policy) : v->profile;
     VnxConn *c = NULL;
 
     if (profile->cfg.mode != VNX_MODE_OFF) {
         c = conn_new(v, &syn->key, profile);
     }
-    return c && conn_start(c, dir, syn) ? c : NULL;
+    if (!c) {
+        return NULL;
+    }
+    conn_set_policy(c, policy);
+    return conn_start(c, dir, syn) ? c : NULL;
 }
 
 /* What the end that did not open says of itself, in its SYN-ACK or SYN. */
@@ -365,6 +337,8 @@ static void conn_establish(VnxConn *c, unsigned i)
     a->ip_id = c->v->next_ip_id;
     b->ip_id = a->ip_id + 0x8000;
     c->v->next_ip_id += 4099;           /* odd: all values come up */
+    c->established_ns = c->v->now;
+    conn_watch_scope(c);
     conn_set_state(c, VNX_FLOW_ESTABLISHED);
     for (int d = 0; d < 2; d++) {
         VnxHalf *h = &c->half[d];
@@ -457,6 +431,7 @@ VnxVerdict conn_handshake(VnxConn *c, VnxDir dir, VnxPacket *p)
 
             if (p->seq != c->end[from].iss || c->state == VNX_FLOW_SYN_SENT) {
                 conn_start(c, dir, p);
+                conn_change_profile(c, c->own_profile ? c->profile : NULL);
             }
             c->syn_flags |= before;
             c->ecn_varied = varied;

@@ -381,7 +381,8 @@ static void xfer_half(Xfer *x, VnxHalf *h)
 }
 
 /* The one description of a flow, for both ways.  @idle_ns: since its last segment. */
-static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
+static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *established_ns,
+                      int64_t *idle_ns)
 {
     c->state = xfer_enum(x, c->state, VNX_FLOW_STATE__MAX);
     c->opener = xfer_enum(x, c->opener, 2);
@@ -390,7 +391,9 @@ static void xfer_conn(Xfer *x, VnxConn *c, int64_t *age_ns, int64_t *idle_ns)
     XFER(x, c->queue);
     c->queue = c->queue < c->v->n_queues ? c->queue : 0;
     XFER(x, *age_ns);
+    XFER(x, *established_ns);
     XFER(x, *idle_ns);
+    XFER(x, c->dscp);
     for (int d = 0; d < 2 && !x->fault; d++) {
         xfer_bool(x, &c->rst_due[d]);
         /* end[!d] speaks in direction d */
@@ -433,9 +436,10 @@ GByteArray *vnx_vtcp_save(VnxVtcp *v, int64_t now_ns)
 
         if (conn_travels(c)) {
             int64_t age = now - c->created_ns, idle = now - c->node.touched_ns;
+            int64_t established = now - c->established_ns;
 
             xfer_key(&x, &c->node.key);
-            xfer_conn(&x, c, &age, &idle);
+            xfer_conn(&x, c, &age, &established, &idle);
         }
     }
     return x.out;
@@ -476,7 +480,7 @@ static void half_resume(VnxHalf *h)
 static VnxConn *load_conn(VnxVtcp *v, Xfer *x)
 {
     VnxFlowKey key = { 0 };
-    int64_t age = 0, idle = 0;
+    int64_t age = 0, established = 0, idle = 0;
     VnxConn *c;
 
     xfer_key(x, &key);
@@ -489,8 +493,9 @@ static VnxConn *load_conn(VnxVtcp *v, Xfer *x)
     }
     c = conn_new(v, &key, v->profile);
     g_assert(c);
-    xfer_conn(x, c, &age, &idle);
-    if (!x->fault && (!conn_travels(c) || age < 0 || idle < 0 || idle > age)) {
+    xfer_conn(x, c, &age, &established, &idle);
+    if (!x->fault && (!conn_travels(c) || age < 0 || idle < 0 || idle > age ||
+                      established < 0 || established > age || c->dscp > 63)) {
         xfer_fail(x, "a flow has an impossible state or age");
     }
     if (x->fault) {
@@ -501,6 +506,7 @@ static VnxConn *load_conn(VnxVtcp *v, Xfer *x)
         return NULL;
     }
     c->created_ns = v->now - age;
+    c->established_ns = v->now - established;
     /* not half open any more, or the next one would evict it */
     vnx_flow_table_touch(v->flows, &c->node, VNX_AGE_ESTABLISHED, v->now);
     return c;
@@ -548,7 +554,7 @@ bool vnx_vtcp_load(VnxVtcp *v, const uint8_t *data, size_t size, int64_t now_ns,
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
 
-        conn_set_profile(c, conn_classify(c));
+        conn_classify(c);
         half_resume(&c->half[0]);
         half_resume(&c->half[1]);
     }

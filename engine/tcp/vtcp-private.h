@@ -38,6 +38,7 @@
 
 #include <vnx/cc.h>
 #include <vnx/flow.h>
+#include <vnx/policy.h>
 #include <vnx/vtcp.h>
 
 #include "engine/tcp/buffer.h"
@@ -231,6 +232,8 @@ struct VnxConn {
     VnxFlowNode node;           /* first member */
     VnxVtcp *v;
     VnxFlowProfile *profile;
+    uint64_t policy_bytes;      /* where the policy's scope ends; UINT64_MAX: nowhere */
+    VnxPolicy *policy;          /* held; NULL: the common configuration, or its own */
     uint64_t id;
     VnxFlowState state;
     VnxReason reason;           /* why it is untracked */
@@ -239,11 +242,14 @@ struct VnxConn {
     VnxDir syn_dir_answer;      /* ... whose answer goes this way ... */
     VnxPacket *syn;             /* ... and this it was */
     bool rst_due[2];            /* an RST is to go in this direction; state RESET */
-    bool own_profile;           /* its profile is not by classification */
+    bool own_profile;           /* its profile is by no policy */
     bool given_up;              /* vTCP reset both ends; what they still say gets an RST */
     bool ecn;                   /* negotiated */
     bool ecn_varied;            /* a repeated SYN or SYN-ACK had other ECN bits */
     int64_t created_ns;
+    int64_t established_ns;     /* VNX_NEVER: not yet */
+    VnxTimer scope_timer;       /* in v->scopes */
+    uint8_t dscp;               /* of the SYN */
     uint16_t syn_flags;
     unsigned n_synack;
     bool crossed;               /* both ends opened at once: synack[0] began as a SYN */
@@ -275,7 +281,9 @@ struct VnxVtcp {
     void *opaque;
     VnxFlowProfile *profile;    /* cfg.flow */
     VnxFlowTable *flows;
+    VnxPolicies *policies;      /* the host's; NULL: none */
     VnxTimers timers;
+    VnxTimers scopes;           /* of policies */
     VnxPool pool;
     VnxTxPool txpool;
     VnxOffload offload[2];
@@ -378,9 +386,6 @@ static inline bool half_finished(const VnxHalf *h)
 /* conn.c: life of a connection */
 VnxConn *conn_new(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile);
 VnxConn *conn_open(VnxVtcp *v, VnxDir dir, const VnxPacket *syn);
-VnxFlowProfile *conn_classify(const VnxConn *c);
-void conn_set_profile(VnxConn *c, VnxFlowProfile *profile);
-void conn_change_profile(VnxConn *c, VnxFlowProfile *profile);
 void conn_free(VnxConn *c);
 void conn_set_state(VnxConn *c, VnxFlowState state);
 void conn_untrack(VnxConn *c, VnxReason reason);
@@ -395,6 +400,18 @@ void conn_queue(VnxConn *c, VnxDir dir);
 /* Send by @queue from now on. */
 void conn_set_queue(VnxConn *c, unsigned queue);
 void conn_event(VnxConn *c, VnxVtcpEvent *ev);
+
+/* classify.c: which policy holds */
+VnxPolicy *vtcp_policy(const VnxVtcp *v, const VnxFlowOpening *opening);
+void conn_set_policy(VnxConn *c, VnxPolicy *policy);
+/* See to it that the scope's end is noticed. */
+void conn_watch_scope(VnxConn *c);
+/* Give it the policy and profile that are meant for it, before its halves begin. */
+void conn_classify(VnxConn *c);
+/* The same, and apply it; @own: or this profile, whatever policies say. */
+void conn_change_profile(VnxConn *c, VnxFlowProfile *own);
+/* To be asked before each segment. */
+void conn_check_scope(VnxConn *c);
 
 /* half.c: the state machine of a half, windows and memory toward S */
 void half_init(VnxHalf *h, VnxDir dir);

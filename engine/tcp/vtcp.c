@@ -78,6 +78,7 @@ VnxVtcp *vnx_vtcp_new(const VnxVtcpConfig *cfg, const VnxVtcpOps *ops, void *opa
     v->next_ip_id = seed[0] | seed[15] << 8;
     vnx_vtcp_set_queues(v, 1);
     vnx_timers_init(&v->timers);
+    vnx_timers_init(&v->scopes);
     vnx_pool_init(&v->pool, cfg->buffer_size);
     vnx_txpool_init(&v->txpool);
     vtcp_apply_config(v, cfg);
@@ -95,6 +96,7 @@ void vnx_vtcp_free(VnxVtcp *v)
     vnx_pool_destroy(&v->pool);
     vnx_txpool_destroy(&v->txpool);
     vnx_timers_destroy(&v->timers);
+    vnx_timers_destroy(&v->scopes);
     vnx_flow_table_free(v->flows);
     vnx_flow_profile_unref(v->profile);
     g_free(v->lane[0]);
@@ -126,7 +128,7 @@ static void vtcp_reclassify(VnxVtcp *v)
     for (GList *l = v->all.head; l; l = l->next) {
         VnxConn *c = l->data;
 
-        conn_change_profile(c, c->own_profile ? c->profile : conn_classify(c));
+        conn_change_profile(c, c->own_profile ? c->profile : NULL);
     }
 }
 
@@ -155,13 +157,13 @@ bool vnx_vtcp_set_flow_profile(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile
         return false;
     }
     vtcp_clock(v, v->paused ? v->paused_at : now_ns);
-    c->own_profile = profile;
-    conn_change_profile(c, profile ? profile : conn_classify(c));
+    conn_change_profile(c, profile);
     return true;
 }
 
-void vnx_vtcp_reclassify(VnxVtcp *v, int64_t now_ns)
+void vnx_vtcp_set_policies(VnxVtcp *v, VnxPolicies *policies, int64_t now_ns)
 {
+    v->policies = policies;
     vtcp_clock(v, v->paused ? v->paused_at : now_ns);
     vtcp_reclassify(v);
 }
@@ -329,6 +331,7 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct io
     if (dir == VNX_TO_NET) {
         conn_set_queue(c, queue);
     }
+    conn_check_scope(c);
     switch (c->state) {
     case VNX_FLOW_ESTABLISHED:
     case VNX_FLOW_RESET:
@@ -418,6 +421,9 @@ void vnx_vtcp_run(VnxVtcp *v, int64_t now_ns)
         return;
     }
     vtcp_clock(v, now_ns);
+    while ((t = vnx_timers_pop(&v->scopes, v->now))) {
+        conn_change_profile((VnxConn *)((char *)t - offsetof(VnxConn, scope_timer)), NULL);
+    }
     while ((t = vnx_timers_pop(&v->timers, v->now))) {
         half_timeout((VnxHalf *)((char *)t - offsetof(VnxHalf, timer)));
     }
@@ -448,7 +454,7 @@ int64_t vnx_vtcp_next_deadline(const VnxVtcp *v)
 {
     VnxFlowNode *half_open = vnx_flow_table_oldest(v->flows, VNX_AGE_HALF_OPEN);
     VnxFlowNode *ended = vnx_flow_table_oldest(v->flows, VNX_AGE_ENDED);
-    int64_t next = vnx_timers_next(&v->timers);
+    int64_t next = MIN(vnx_timers_next(&v->timers), vnx_timers_next(&v->scopes));
 
     if (v->paused) {
         return VNX_NEVER;
@@ -528,6 +534,7 @@ void vnx_vtcp_foreach_flow(VnxVtcp *v, uint64_t after_id, int64_t now_ns,
         info.id = c->id;
         info.state = c->state;
         info.queue = c->queue;
+        info.policy = c->policy ? vnx_policy_spec(c->policy)->id : NULL;
         info.age_ns = now - c->created_ns;
         info.idle_ns = now - c->node.touched_ns;
         half_info(&c->half[0], &info.half[0]);

@@ -58,6 +58,13 @@ typedef struct VnxPolicySpec {
 
 typedef struct VnxPolicy VnxPolicy;
 
+/* What a flow may be classified by. */
+typedef struct VnxFlowOpening {
+    const VnxFlowKey *key;
+    VnxDir opener;                  /* the side that sent the SYN */
+    uint8_t dscp;                   /* of that SYN */
+} VnxFlowOpening;
+
 /* Matches every flow, for its whole life, overrides nothing, priority 0; no id yet. */
 void vnx_policy_spec_init(VnxPolicySpec *spec);
 

@@ -316,6 +316,7 @@ typedef struct VnxVtcpFlowInfo {
     uint64_t id;                    /* grows with age of the instance, never reused */
     VnxFlowState state;
     uint16_t queue;                 /* where the guest's side last sent */
+    const char *policy;             /* id of the one that holds; NULL: none */
     int64_t age_ns;                 /* since the first SYN */
     int64_t idle_ns;                /* since the last frame */
     VnxVtcpHalfInfo half[2];        /* by VnxDir */
@@ -342,13 +343,6 @@ typedef struct VnxVtcpEvent {
     uint32_t len;
 } VnxVtcpEvent;
 
-/* What a flow may be classified by. */
-typedef struct VnxFlowOpening {
-    const VnxFlowKey *key;
-    VnxDir opener;                  /* the side that sent the SYN */
-    uint8_t dscp;                   /* of that SYN */
-} VnxFlowOpening;
-
 typedef struct VnxVtcpOps {
     /*
      * Send a frame that vTCP built (virtio-net header of the length that
@@ -373,12 +367,6 @@ typedef struct VnxVtcpOps {
     bool (*receiver_stalled)(void *opaque, VnxDir dir, unsigned queue);
     /* Optional. */
     void (*event)(void *opaque, const VnxVtcpEvent *ev);
-    /*
-     * Optional.  The profile of a flow, borrowed; NULL: the instance's own.  Asked when
-     * a flow begins or was loaded, and of all in vnx_vtcp_reclassify(); not of flows that
-     * vnx_vtcp_set_flow_profile() was called for.
-     */
-    VnxFlowProfile *(*classify)(void *opaque, const VnxFlowOpening *opening);
 } VnxVtcpOps;
 
 /*
@@ -405,8 +393,13 @@ const VnxVtcpConfig *vnx_vtcp_config(const VnxVtcp *v);
  */
 bool vnx_vtcp_set_flow_profile(VnxVtcp *v, const VnxFlowKey *key, VnxFlowProfile *profile,
                                int64_t now_ns);
-/* What classify says has changed: ask it again for every flow. */
-void vnx_vtcp_reclassify(VnxVtcp *v, int64_t now_ns);
+/*
+ * @policies decide what flows have (vnx/policy.h); NULL: all have the common configuration.
+ * The list stays the caller's, and stays until the instance has another one or is gone.  To
+ * be called again whenever the list has changed: every flow is looked up anew.  Its
+ * defaults are to be the common configuration.
+ */
+void vnx_vtcp_set_policies(VnxVtcp *v, VnxPolicies *policies, int64_t now_ns);
 
 /* How frames toward @dir may look from now on. */
 void vnx_vtcp_set_offload(VnxVtcp *v, VnxDir dir, const VnxOffload *offload);

@@ -72,6 +72,12 @@ static uint8_t *put_address(uint8_t *p, int family, Side side)
     return put32(p, side == GUEST ? 0xc0000210 : 0xc6336420);  /* RFC 5737 */
 }
 
+void host_address(World *w, Side side, uint8_t addr[16])
+{
+    memset(addr, 0, 16);
+    put_address(addr, w->family, side);
+}
+
 static uint8_t *put_ethernet(uint8_t *p, int family, Side from, const Seg *s)
 {
     memcpy(p, (uint8_t[]) { 0x52, 0x54, 0, 0, from == GUEST ? 2 : 1, 0 }, 6);

@@ -8,6 +8,7 @@
  *   world.c       the filter's host: ops, virtual clock, pushing, the output queue
  *   steps.c       what each line of a script does: packets, time, blocks
  *   setup.c       the lines that set up the filter and its host
+ *   policy.c      the lines about policies
  *   state.c       the lines that ask for counters and for the state of a flow
  *
  * The language is told in README.md beside this file.  A Seg is a segment as
@@ -144,6 +145,7 @@ typedef struct World {
     char *fail_text;
 
     VnxVtcp *vtcp;
+    VnxPolicies *policies;
     VnxVtcpConfig cfg;
     VnxOffload offload[2];
     uint16_t vnet_len;
@@ -194,6 +196,8 @@ uint32_t pseudo_sum(int family, const uint8_t *l3, uint32_t l4_len, uint8_t prot
 /* Ethernet and IP headers for @l4_len bytes behind them; returns their length. */
 unsigned build_l2_l3(World *w, Side from, const Seg *s, uint32_t l4_len, uint8_t *out,
                      unsigned *l3_off);
+/* Of @side in the family that runs; IPv4 in the first four bytes. */
+void host_address(World *w, Side side, uint8_t addr[16]);
 /* The frame of @s sent by @from; g_free() it. */
 uint8_t *build_frame(World *w, Side from, const Seg *s, size_t *size);
 
@@ -231,8 +235,9 @@ void run_lines(World *w, int from, int to);
 /* Fails if an output was not claimed. */
 void nothing_unclaimed(World *w);
 
-/* setup.c, state.c: false if @verb is not theirs. */
+/* setup.c, policy.c, state.c: false if @verb is not theirs. */
 bool step_setup(World *w, const char *verb, Words *ws);
+bool step_policy(World *w, const char *verb, Words *ws);
 bool step_state(World *w, const char *verb, Words *ws);
 
 #endif /* VNX_SCRIPT_H */

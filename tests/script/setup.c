@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include <vnx/policy.h>
+
 #include "script.h"
 
 static bool config_member(VnxVtcpConfig *cfg, const char *name, const char *value)
@@ -76,8 +78,9 @@ static void config_step(World *w, Words *ws, bool refused)
     if (w->vtcp) {
         w->in_call = true;
     }
-    if (w->vtcp ? vnx_vtcp_set_config(w->vtcp, &cfg, w->now_ns, &err)
-                : vnx_vtcp_config_check(&cfg, &err)) {
+    if (vnx_vtcp_config_check(&cfg, &err) &&
+        (!w->vtcp || (vnx_policies_set_defaults(w->policies, &cfg.flow, &err) &&
+                      vnx_vtcp_set_config(w->vtcp, &cfg, w->now_ns, &err)))) {
         if (refused) {
             fail(w, "the configuration was accepted");
         }

@@ -362,7 +362,8 @@ static void one_step(World *w, Words *ws)
         open_step(w, ws);
     } else if (!strcmp(verb, "connection")) {
         w->conn = conn_get(w, parse_number(w, need_word(w, ws, "a number")));
-    } else if (!step_state(w, verb, ws) && !step_setup(w, verb, ws)) {
+    } else if (!step_state(w, verb, ws) && !step_policy(w, verb, ws) &&
+               !step_setup(w, verb, ws)) {
         fail(w, "script: no such step '%s'", verb);
     }
     if (ws->i < ws->n) {

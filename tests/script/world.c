@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include <vnx/policy.h>
+
 #include "script.h"
 
 void trace(World *w, const char *fmt, ...)
@@ -144,6 +146,7 @@ static VnxVtcp *new_vtcp(World *w)
     vnx_vtcp_set_offload(v, VNX_TO_GUEST, &w->offload[GUEST]);
     vnx_vtcp_set_offload(v, VNX_TO_NET, &w->offload[NET]);
     vnx_vtcp_set_queues(v, w->n_queues);
+    vnx_vtcp_set_policies(v, w->policies, w->now_ns);
     return v;
 }
 
@@ -159,6 +162,7 @@ void world_start(World *w)
         g_error_free(err);
         fail(w, NULL);
     }
+    w->policies = vnx_policies_new(&w->cfg.flow);
     w->vtcp = new_vtcp(w);
 }
 
@@ -174,6 +178,7 @@ void world_free(World *w)
     if (w->vtcp) {
         vnx_vtcp_free(w->vtcp);
     }
+    vnx_policies_free(w->policies);
     g_array_free(w->told, TRUE);
     g_hash_table_unref(w->conns);
     g_string_free(w->trace, TRUE);
