@@ -240,6 +240,9 @@ static bool queue_sound(const VnxHalf *h, const VnxOoo *o)
 {
     uint32_t behind = h->rcv_nxt;
 
+    if (!o->n && !o->fin) {     /* all of it is in order, but not R's yet */
+        return h->state == VNX_HALF_DRAINING;
+    }
     if ((h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) ||
         h->fin_seen || h->buf_seq + h->buf.len != h->rcv_nxt ||
         (!h->buf.len && h->una != h->rcv_nxt) || !ordered(h->una, h->adv_edge) ||

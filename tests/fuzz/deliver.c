@@ -27,12 +27,20 @@ void cover_add(Cover *c, uint32_t seq, uint32_t len, bool fin)
         c->fin = end;
     }
     if (after(seq, c->nxt) && len) {
+        CoverPiece all = { seq, end };
+
+        for (unsigned i = 0; i < c->n; i++) {
+            if (!after(c->piece[i].start, all.end) && !after(all.start, c->piece[i].end)) {
+                all.start = after(all.start, c->piece[i].start) ? c->piece[i].start : all.start;
+                all.end = after(c->piece[i].end, all.end) ? c->piece[i].end : all.end;
+                c->piece[i--] = c->piece[--c->n];
+            }
+        }
         if (c->n == COVER_MAX) {
             c->overflow = true;
             return;
         }
-        c->piece[c->n].start = seq;
-        c->piece[c->n++].end = end;
+        c->piece[c->n++] = all;
     } else if (!after(seq, c->nxt) && after(end, c->nxt)) {
         c->nxt = end;
     }
@@ -48,6 +56,28 @@ void cover_add(Cover *c, uint32_t seq, uint32_t len, bool fin)
     if (c->has_fin && c->nxt == c->fin) {
         c->nxt++;
     }
+}
+
+uint32_t cover_end(const Cover *c, uint32_t seq)
+{
+    uint32_t end = after(c->nxt, seq) ? c->nxt : seq;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        if (!after(c->piece[i].start, end) && after(c->piece[i].end, end)) {
+            end = c->piece[i].end;
+        }
+    }
+    return end;
+}
+
+uint32_t cover_next(const Cover *c, uint32_t seq, uint32_t limit)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        if (after(c->piece[i].start, seq) && after(limit, c->piece[i].start)) {
+            limit = c->piece[i].start;
+        }
+    }
+    return limit;
 }
 
 /* ---- Delivery ---- */
@@ -118,6 +148,37 @@ static void check_built(World *w, unsigned dir, const VnxPacket *p, const uint8_
     }
 }
 
+/*
+ * SACK blocks of vTCP's own for the host @r: RFC 2018 and RFC 2883.  Only what vTCP has seen of
+ * @r's; the first block is a D-SACK, or has the segment that triggered the ACK if any has.
+ */
+static void check_sack(World *w, Conn *c, const Host *r, const VnxPacket *p)
+{
+    const VnxSackBlock *b = p->sack;
+    bool again = p->n_sack && (!after(b[0].end, p->ack) ||
+                               (p->n_sack > 1 && !after(b[1].start, b[0].start) &&
+                                !after(b[0].end, b[1].end)));
+    unsigned side = r - c->host;
+
+    CHECK(c->sack || !p->n_sack, "SACK that was not permitted");
+    for (unsigned i = 0; i < p->n_sack; i++) {
+        CHECK(after(b[i].end, b[i].start), "SACK block %u is empty", i);
+        CHECK(r->pushed.overflow || !after(b[i].end, cover_end(&r->pushed, b[i].start)),
+              "SACK of %u to %u, which did not arrive", rel(r, b[i].start),
+              rel(r, b[i].end));
+        CHECK(i < again || after(b[i].start, p->ack), "SACK block %u is not ahead", i);
+        for (unsigned k = again; k < i; k++) {
+            CHECK(after(b[k].start, b[i].end) || after(b[i].start, b[k].end),
+                  "SACK blocks %u and %u touch", k, i);
+        }
+        if (w->under_way && w->under_way_conn == c && w->under_way_side == side &&
+            w->under_way->len && after(w->under_way->seq, p->ack) &&
+            !after(b[i].start, w->under_way->seq) && after(b[i].end, w->under_way->seq)) {
+            CHECK(i <= again, "SACK block %u has the newest segment", i);
+        }
+    }
+}
+
 /* What holds for every segment that vTCP has built or changed. */
 static void check_segment(World *w, unsigned dir, const VnxPacket *p, const uint8_t *f,
                           Origin origin)
@@ -152,6 +213,9 @@ static void check_segment(World *w, unsigned dir, const VnxPacket *p, const uint
         }
         CHECK(rel(r, p->ack) >= 1u << 31 || rel(r, p->ack) <= rel(r, bound),
               "ACK %u beyond what was sent (%u)", p->ack, bound);
+    }
+    if (origin == EMITTED && c->clean) {
+        check_sack(w, c, r, p);
     }
     if (p->flags & VNX_TCP_FIN && c->clean) {
         CHECK(s->fin_sent && p->seq + p->payload_len + 1 == s->snd_nxt,
@@ -200,6 +264,12 @@ static void host_take_ack(World *w, Conn *c, unsigned side, const VnxPacket *p,
     }
     if (after(p->ack, h->snd_una) && !after(p->ack, h->snd_nxt)) {
         h->snd_una = p->ack;
+        cover_add(&h->sacked, h->sacked.nxt, p->ack - h->sacked.nxt, false);
+    }
+    for (unsigned i = 0; i < p->n_sack && c->clean; i++) {
+        if (after(p->sack[i].start, p->ack)) {
+            cover_add(&h->sacked, p->sack[i].start, p->sack[i].end - p->sack[i].start, false);
+        }
     }
     if (newest && !after(h->snd_una, p->ack)) {
         h->wl1 = p->seq;

@@ -76,6 +76,7 @@ void world_open(World *w, unsigned c, const Handshake *hs)
         h->snd_una = h->snd_nxt = h->sent_max = h->iss + 1;
         h->snd_edge = h->iss + 1 + 65535;
         cover_init(&h->pushed, h->iss + 1);
+        cover_init(&h->sacked, h->iss + 1);
         h->wnd = 65535;
         h->ts_now = h->iss * 2654435761u + w->now / MS;
     }
@@ -172,6 +173,7 @@ void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t l
     Host *h = &conn->host[side], *peer = &conn->host[!side];
     uint32_t mss = segment_size(conn, peer);
     uint32_t seq = h->snd_una + skip, end = h->snd_nxt - h->fin_sent;
+    uint32_t stop;
 
     if (h->dead) {
         return;
@@ -182,11 +184,22 @@ void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t l
         if (after(h->snd_una, seq)) {
             seq = h->snd_una;           /* acknowledged meanwhile */
         }
+        stop = end;
+        if (conn->clean && !evicted(w)) {       /* only what vTCP has not taken */
+            uint32_t known = cover_end(&h->sacked, seq) - seq;
+
+            if (known >= len) {
+                return;
+            }
+            seq += known;
+            len -= known;
+            stop = cover_next(&h->sacked, seq, end);
+        }
         if (!after(h->snd_nxt, seq)) {
             return;
         }
         s.seq = seq;
-        s.len = MIN(MIN(end - seq, mss), len);
+        s.len = MIN(MIN(stop - seq, mss), len);
         s.flags |= h->fin_sent && seq + s.len == end ? VNX_TCP_FIN : 0;
         s.csum_kind = style.csum_kind;
         s.split = style.split;

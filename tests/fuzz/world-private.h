@@ -39,6 +39,10 @@ static inline bool after(uint32_t a, uint32_t b)
 }
 
 void cover_init(Cover *c, uint32_t nxt);
+/* The end of what has been seen from @seq on; @seq if it has not. */
+uint32_t cover_end(const Cover *c, uint32_t seq);
+/* The start of what has been seen next behind @seq; @limit if that comes first. */
+uint32_t cover_next(const Cover *c, uint32_t seq, uint32_t limit);
 /* A segment of @len bytes, and a FIN behind them, was seen. */
 void cover_add(Cover *c, uint32_t seq, uint32_t len, bool fin);
 

@@ -358,7 +358,11 @@ void world_send(World *w, unsigned c, unsigned side, const Segment *s)
         }
     }
     note_sent(w, c, side, s);
+    w->under_way = s;
+    w->under_way_side = side;
+    w->under_way_conn = &w->conn[c];
     push(w, !side, frame, size, w->vnet_len, s->split);
+    w->under_way = NULL;
     g_free(frame);
 }
 
@@ -378,7 +382,7 @@ void world_send_raw(World *w, VnxDir dir, const uint8_t *frame, size_t size,
 typedef struct Sum {
     World *w;
     uint64_t buffer_used, undelivered;
-    uint32_t flows;
+    uint32_t flows, queues;
     uint64_t last_id;
 } Sum;
 
@@ -409,6 +413,12 @@ static bool check_flow(const VnxVtcpFlowInfo *info, void *opaque)
                   "owes %u bytes, una %u, early %u", h->undelivered, h->una, h->early);
             CHECK(h->cwnd > 0 && h->mss > 0, "cwnd %u, mss %u", h->cwnd, h->mss);
         }
+        CHECK(h->out_of_order_queued <= h->buffer_used, "queue of %u bytes in %u",
+              h->out_of_order_queued, h->buffer_used);
+        CHECK(!h->out_of_order_queued || h->state == VNX_HALF_ACCELERATING ||
+              h->state == VNX_HALF_DRAINING, "a queue while %s",
+              vnx_half_state_name(h->state));
+        sum->queues += h->out_of_order_queued > 0;
         sum->buffer_used += h->buffer_used;
         sum->undelivered += h->undelivered;
     }
@@ -432,7 +442,10 @@ void world_check(World *w)
           G_GUINT64_FORMAT, stats.undelivered, sum.undelivered);
     CHECK(stats.buffer_used <= w->buffer_size_max, "buffers hold %" G_GUINT64_FORMAT,
           stats.buffer_used);
-    CHECK(!stats.undelivered || !vnx_vtcp_drained(w->v), "drained, but owes data");
+    CHECK(stats.ooo_queues >= sum.queues, "%u queues, counted %u", sum.queues,
+          stats.ooo_queues);
+    CHECK((!stats.undelivered && !sum.queues) || !vnx_vtcp_drained(w->v),
+          "drained, but owes data");
 }
 
 typedef struct Owed {

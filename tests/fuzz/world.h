@@ -40,6 +40,10 @@ G_NORETURN void world_fail(const char *file, int line, const char *cond, const c
 struct World;
 void world_trace(const struct World *w, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
+typedef struct CoverPiece {
+    uint32_t start, end;
+} CoverPiece;
+
 /* What of a sequence space has been seen: all below nxt, and pieces beyond. */
 typedef struct Cover {
     uint32_t nxt;
@@ -47,7 +51,7 @@ typedef struct Cover {
     bool overflow;              /* pieces were forgotten: nxt may be too low */
     bool has_fin;
     uint32_t fin;               /* sequence number of the FIN */
-    struct { uint32_t start, end; } piece[COVER_MAX];
+    CoverPiece piece[COVER_MAX];
 } Cover;
 
 /* A TCP segment to be made into a frame. */
@@ -80,6 +84,7 @@ typedef struct Host {
     bool fin_sent;
     uint32_t sent_max;          /* end of the highest segment pushed, forged or not */
     Cover pushed;               /* what vTCP could have seen of it */
+    Cover sacked;               /* reported by SACK: it is never sent again */
     uint32_t ts_now;            /* newest TSval used */
     /* as a receiver */
     Cover got;
@@ -116,6 +121,9 @@ typedef struct World {
     bool paused, enabled;
     bool evicted;               /* by an instance before the present one */
     uint8_t seed[16];
+    const Segment *under_way;   /* what is being pushed ... */
+    unsigned under_way_side;    /* ... by whom, in which connection */
+    Conn *under_way_conn;
     bool forged;                /* frames of any bytes were pushed: payload may be bent */
     /* limits: the highest that were ever in force */
     uint64_t buffer_size_max;
@@ -162,7 +170,7 @@ Segment world_segment(World *w, unsigned c, unsigned side);
  * at vTCP. */
 uint32_t world_data(World *w, unsigned c, unsigned side, uint32_t len, Segment style,
                     bool lost);
-/* What is unacknowledged once more, from @skip bytes behind snd_una on. */
+/* What is neither acknowledged nor reported by SACK once more, from @skip bytes behind snd_una on. */
 void world_resend(World *w, unsigned c, unsigned side, uint32_t skip, uint32_t len,
                   Segment style);
 void world_fin(World *w, unsigned c, unsigned side);
