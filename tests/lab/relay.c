@@ -3,14 +3,15 @@
  * relay: a bad network between two taps, for the lab (this kernel has no netem).
  *
  *   relay TAP TAP [seed=N] [loss=PERMILLE] [dup=PERMILLE] [reorder=PERMILLE]
- *                 [delay=MICROSECONDS] [jitter=MICROSECONDS] [offload=1]
+ *                 [hold=MICROSECONDS] [ce=PERMILLE] [delay=MICROSECONDS]
+ *                 [jitter=MICROSECONDS] [offload=1]
  *
  * Makes both taps (without a virtio-net header, so that the kernel hands over whole
  * frames with checksums; with offload=1 it hands over large ones that are not cut yet, as
  * a NIC with receive offloads would), writes "ready" to standard output, then carries
  * frames both ways until standard input ends; two last lines tell what it did, per
- * direction.  Frames keep their order but for reorder= of them, which are held for 2 ms more.  What
- * happens to the n-th frame of a direction depends on the seed and n only.
+ * direction.  Frames keep their order but for reorder= of them, which are held for hold= (2 ms)
+ * more; ce= of those that are ECN-capable are marked (RFC 3168).  What happens to the n-th frame of a direction depends on the seed and n only.
  *
  * A direction holds at most QUEUE_FRAMES; what comes then is lost (counted), as in any
  * router.
@@ -32,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { QUEUE_FRAMES = 4096, FRAME_BYTES = 68 * 1024, REORDER_NS = 2000000 };
+enum { QUEUE_FRAMES = 4096, FRAME_BYTES = 68 * 1024, VNET_BYTES = 10 };
 
 typedef struct Frame {
     struct Frame *next;
@@ -48,12 +49,12 @@ typedef struct Way {
     int64_t newest_due_ns;      /* of the frames that keep their order */
     Frame *first, *last;
     unsigned queued;
-    uint64_t carried, lost, duplicated, reordered, overflowed;
+    uint64_t carried, lost, duplicated, reordered, marked, overflowed;
 } Way;
 
 static struct {
-    uint64_t seed, loss, dup, reorder, delay, jitter, offload;
-} config;
+    uint64_t seed, loss, dup, reorder, hold, ce, delay, jitter, offload;
+} config = { .hold = 2000 };
 
 static int64_t now_ns(void)
 {
@@ -105,6 +106,32 @@ static void enqueue(Way *way, const uint8_t *data, size_t bytes, int64_t due_ns)
     way->queued++;
 }
 
+/* Congestion Experienced, if the frame is of an ECN-capable transport. */
+static bool mark(uint8_t *data, size_t bytes)
+{
+    uint8_t *l2 = data + (config.offload ? VNET_BYTES : 0), *ip = l2 + 14;
+    uint32_t sum;
+
+    if (ip + 40 > data + bytes) {
+        return false;
+    }
+    if (l2[12] == 0x86 && l2[13] == 0xdd && ip[1] & 0x30) {
+        ip[1] |= 0x30;
+        return true;
+    }
+    if (l2[12] == 0x08 && l2[13] == 0x00 && ip[1] & 3) {
+        sum = (uint16_t)~(ip[10] << 8 | ip[11]);
+        sum += (uint16_t)~ip[1] + (ip[1] | 3);          /* RFC 1624, the low byte of a word */
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        ip[1] |= 3;
+        ip[10] = (uint16_t)~sum >> 8;
+        ip[11] = ~sum;
+        return true;
+    }
+    return false;
+}
+
 /* Reads what is there.  Always draws the same number of random values per frame. */
 static void take(Way *way)
 {
@@ -115,6 +142,7 @@ static void take(Way *way)
         bool lost = happens(way, config.loss);
         bool doubled = happens(way, config.dup);
         bool reordered = happens(way, config.reorder);
+        bool congested = happens(way, config.ce);
         uint64_t jitter = next_random(way) % (config.jitter + 1);
         int64_t due = now_ns() + (config.delay + jitter) * 1000;
 
@@ -122,10 +150,13 @@ static void take(Way *way)
             way->lost++;
             continue;
         }
+        if (congested && mark(data, bytes)) {
+            way->marked++;
+        }
         due = due < way->newest_due_ns ? way->newest_due_ns : due;
         way->newest_due_ns = due;
         if (reordered) {
-            due += REORDER_NS;
+            due += config.hold * 1000;
             way->reordered++;
         }
         enqueue(way, data, bytes, due);
@@ -183,6 +214,7 @@ static void parse_word(const char *word)
     } keys[] = {
         { "seed", &config.seed },   { "loss", &config.loss },
         { "dup", &config.dup },     { "reorder", &config.reorder },
+        { "hold", &config.hold },   { "ce", &config.ce },
         { "delay", &config.delay }, { "jitter", &config.jitter },
         { "offload", &config.offload },
     };
@@ -257,9 +289,9 @@ int main(int argc, char **argv)
         Way *way = &ways[i];
 
         printf("%s carried=%" PRIu64 " lost=%" PRIu64 " duplicated=%" PRIu64
-               " reordered=%" PRIu64 " overflowed=%" PRIu64 "\n",
+               " reordered=%" PRIu64 " marked=%" PRIu64 " overflowed=%" PRIu64 "\n",
                i == 0 ? "forth" : "back", way->carried, way->lost, way->duplicated,
-               way->reordered, way->overflowed);
+               way->reordered, way->marked, way->overflowed);
     }
     return 0;
 }

@@ -51,6 +51,19 @@ def test_t10_bulk_over_ipv6(bed, vtcp_on, seed, direction):
     assert_accelerated(vtcp, 64 * MIB)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_t6_ecn(bed, vtcp_on, seed, direction):
+    """T6: connections that negotiate ECN are accelerated, in super-segments marked ECT."""
+    vtcp = vtcp_on(TAP)
+    old = bed.guest.peer.shell("cat /proc/sys/net/ipv4/tcp_ecn").strip()
+    bed.guest.peer.shell("echo 1 > /proc/sys/net/ipv4/tcp_ecn")
+    try:
+        bed.transfer(TAP, direction, seed, size=64 * MIB).check(timeout=120)
+    finally:
+        bed.guest.peer.shell(f"echo {old} > /proc/sys/net/ipv4/tcp_ecn")
+    assert_accelerated(vtcp, 64 * MIB)
+
+
 @pytest.mark.parametrize("nic", [name for name in NICS if name != "tap"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_t1_every_netdev(bed, vtcp_on, seed, nic, direction):

@@ -14,6 +14,18 @@ from topology import Vtcp
 MIB = 1 << 20
 ROUNDS = 20 if os.environ.get("VNX_LONG") else 1
 BAD = {"loss": 10, "dup": 5, "reorder": 5, "delay": 1000, "jitter": 200}
+AWFUL = {"loss": 50, "dup": 20, "reorder": 50, "hold": 5000, "delay": 2000, "jitter": 2000}
+# What the stacks do without, or with: name -> (sysctls, family, words of both relays)
+STACKS = {
+    "no-sack": ({"tcp_sack": 0}, 4, BAD),
+    "no-timestamps": ({"tcp_timestamps": 0}, 6, BAD),
+    "bare": ({"tcp_sack": 0, "tcp_timestamps": 0, "tcp_window_scaling": 0}, 4, BAD),
+    "awful": ({}, 6, AWFUL),
+    "far": ({}, 4, {"loss": 2, "delay": 20000, "jitter": 3000, "reorder": 20, "hold": 30000}),
+    "ecn": ({"tcp_ecn": 1}, 4, {"delay": 1000, "ce": 20}),
+    "ecn-lossy": ({"tcp_ecn": 1}, 6, {**BAD, "ce": 20}),
+    "ecn-no-timestamps": ({"tcp_ecn": 1, "tcp_timestamps": 0}, 4, {**BAD, "ce": 50}),
+}
 
 
 @pytest.fixture
@@ -58,6 +70,30 @@ def test_t4_t5_lossy_wires(middlebox, vtcp_between, seed, bad, number):
     stats = vtcp.stats()
     assert stats["retransmits"] > 0, stats
     assert stats["fast-retransmits"] > 0, stats
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("name", STACKS)
+def test_t6_t10_kinds_of_stacks(middlebox, vtcp_between, seed, name, number):
+    """T4 T6 T9 T10: all options that two stacks may agree on, through bad wires on either side."""
+    sysctls, family, words = STACKS[name]
+    box = middlebox(**{side: {**words, "seed": seed + 2 * number + index}
+                       for index, side in enumerate("ab")})
+    vtcp = vtcp_between(box, "a")
+    box.sysctl(**sysctls)
+    size = MIB if name in ("awful", "far") else 2 * MIB
+    box.transfer("both", seed, size=size * (4 if ROUNDS > 1 else 1),
+                 family=family).check(timeout=240)
+    assert_done(vtcp, 1)
+    stats = vtcp.stats()
+    if "ce" in words:
+        assert stats["ce-segments"] > 0, stats      # from one side they came to vTCP
+        assert stats["ecn-responses"] > 0, stats    # and from the other their echo
+        marked = [int(word.split("=")[1]) for relay in box.relays
+                  for word in relay.close().split() if word.startswith("marked=")]
+        assert all(marked), marked
+    else:
+        assert stats["ce-segments"] == stats["ecn-responses"] == 0, stats
 
 
 def test_t9_two_filters_in_a_row(middlebox, vtcp_between, seed):

@@ -311,9 +311,11 @@ class MiddleboxBed:
                      "-netdev", f"hubport,id=h{side},hubid=0,netdev={side}"]
         self.qemu = self._own(Qemu(self.directory / "middlebox", args, netns=middle.name))
         self.relays = []
+        self.stacks = []
         self.peers = {}
         for side in "ab":
             stack = self._own(Namespace(f"stack-{side}"))
+            self.stacks.append(stack)
             interface = f"tap-{side}"
             if side in self._relays:
                 interface = f"relay-{side}"
@@ -328,6 +330,12 @@ class MiddleboxBed:
             middle.ip("link", "set", interface, "netns", stack.name)
             stack.up(interface, *self.ADDRESSES[side])
             self.peers[side] = self._own(HostPeer(side, stack.name))
+
+    def sysctl(self, **settings):
+        """Set net.ipv4.KEY=VALUE in both stacks, for connections to come."""
+        for stack in self.stacks:
+            for key, value in settings.items():
+                stack.run("sysctl", "-qw", f"net.ipv4.{key}={value}")
 
     def transfer(self, direction, seed, size=0, family=4, **words):
         """Start connections from A to B; direction: a-to-b, b-to-a, both."""
