@@ -644,6 +644,8 @@ static const VtcpNumber vtcp_numbers[] = {
       "smallest retransmission timeout, in ms" },
     { "max-rto", offsetof(VnxVtcpConfig, flow.max_rto_ms), false, false,
       "largest retransmission timeout, in ms" },
+    { "max-pacing-rate", offsetof(VnxVtcpConfig, flow.max_pacing_rate), true, true,
+      "payload to send in each direction, in bytes per second; 0: no limit" },
     { "retry-limit", offsetof(VnxVtcpConfig, retry_limit_ms), false, false,
       "time without a sign of life from a receiver, in ms" },
 };

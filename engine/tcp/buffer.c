@@ -113,11 +113,17 @@ uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap)
     return left + vnx_segbuf_allocated(b);
 }
 
+uint32_t vnx_segbuf_overhead(const VnxSegBuf *b, uint32_t more)
+{
+    return (uint64_t)more * sizeof(VnxChunk) / VNX_CHUNK_REAL(0) +
+           vnx_segbuf_max_chunk(b->tight);
+}
+
 /* The class of the next chunk when @more bytes are to be appended. */
 static unsigned next_class(const VnxSegBuf *b, uint32_t more, uint32_t cap)
 {
     uint32_t want = MAX(more, b->len);
-    unsigned limit = max_class(cap);
+    unsigned limit = max_class(b->tight ? MIN(b->tight, cap) : cap);
     unsigned class = 0;
 
     while (class < limit && want > CHUNK_DATA(class)) {

@@ -58,6 +58,8 @@ typedef struct VnxSegBuf {
     uint32_t len;               /* in order */
     uint32_t ahead;             /* behind those, hole included; 0: nothing was written ahead */
     uint32_t real;              /* real bytes of its chunks */
+    uint32_t tight;             /* chunks as small as a buffer of so many real bytes should
+                                 * have, set by the owner; 0: as its cap allows */
 } VnxSegBuf;
 
 void vnx_pool_init(VnxPool *pool, uint64_t cap);

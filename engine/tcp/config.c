@@ -101,6 +101,7 @@ static const VnxFlowMember members[] = {
     MEMBER("decrease-factor", NUMBER, decrease_factor, 0, VNX_DECREASE_FACTOR_MAX),
     MEMBER("min-rto", NUMBER, min_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS),
     MEMBER("max-rto", NUMBER, max_rto_ms, VNX_RTO_MIN_MS, VNX_RTO_MAX_MS),
+    MEMBER("max-pacing-rate", NUMBER, max_pacing_rate, 0, VNX_PACING_RATE_MAX),
     MEMBER("ecn", BOOL, ecn, 0, 1),
     MEMBER("congestion-control", NAME, congestion_control),
     MEMBER("guest-congestion-control", NAME, guest_congestion_control),
@@ -151,6 +152,9 @@ bool vnx_flow_override_number(VnxFlowOverride *o, const char *name, int64_t valu
     case sizeof(uint32_t):
         *(uint32_t *)at = value;
         break;
+    case sizeof(uint64_t):
+        *(uint64_t *)at = value;
+        break;
     default:
         g_assert_not_reached();
     }
@@ -200,7 +204,9 @@ static bool member_check(const VnxFlowMember *m, const VnxFlowConfig *cfg, GErro
     case VNX_MEMBER_BOOL:
         return true;
     default:
-        return member_range_check(m, *(const uint32_t *)at, err);
+        return member_range_check(m, m->size == sizeof(uint64_t) ? *(const uint64_t *)at
+                                                                 : *(const uint32_t *)at,
+                                  err);
     }
 }
 
@@ -210,6 +216,13 @@ bool vnx_flow_config_check(const VnxFlowConfig *cfg, GError **err)
         if (!member_check(&members[i], cfg, err)) {
             return false;
         }
+    }
+    if (cfg->max_pacing_rate && cfg->max_pacing_rate < VNX_PACING_RATE_MIN) {
+        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                    "max-pacing-rate is %" G_GUINT64_FORMAT ", but must be 0, or from %llu "
+                    "to %llu", cfg->max_pacing_rate, VNX_PACING_RATE_MIN,
+                    VNX_PACING_RATE_MAX);
+        return false;
     }
     if (cfg->min_rto_ms > cfg->max_rto_ms) {
         g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,

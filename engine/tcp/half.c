@@ -146,10 +146,10 @@ void half_establish(VnxHalf *h)
 }
 
 /*
- * Room in real memory for bytes that S may still send, by its weight: no more than weight /
- * 100 of what is left free, which is weight / (100 + weight) of what the others leave.
+ * Real bytes that this half may have now, by its weight: no more than weight / 100 of what is left
+ * free, which is weight / (100 + weight) of what the others leave.
  */
-uint32_t half_grant(const VnxHalf *h)
+static uint32_t half_share(const VnxHalf *h)
 {
     VnxPool *pool = &half_conn((VnxHalf *)h)->v->pool;
     uint64_t held = pool->used + pool->reserved;
@@ -158,7 +158,13 @@ uint32_t half_grant(const VnxHalf *h)
     uint32_t weight = half_cfg(h)->weight;
 
     left = left * weight / (VNX_WEIGHT_DEFAULT + weight);
-    return vnx_segbuf_room(&h->buf, MIN(half_cfg(h)->flow_buffer_size, left));
+    return MIN(half_cfg(h)->flow_buffer_size, left);
+}
+
+/* Room in real memory for bytes that S may still send. */
+uint32_t half_grant(const VnxHalf *h)
+{
+    return vnx_segbuf_room(&h->buf, half_share(h));
 }
 
 /* Real bytes that S may fill, by what it was promised if the limit has been lowered since. */
@@ -167,20 +173,26 @@ uint32_t half_cap(const VnxHalf *h)
     return MAX(half_cfg(h)->flow_buffer_size, h->kept_cap);
 }
 
-/* Bring the reservation in line with adv_edge, r_edge and rcv_nxt. */
+/*
+ * Bring the reservation in line with adv_edge, r_edge and what chunks are there for.  With it goes
+ * a chunk, the last one, which may be needed for a byte; the smaller the share the smaller
+ * are the chunks.
+ */
 void half_reserve(VnxHalf *h)
 {
-    VnxVtcp *v = half_conn(h)->v;
+    VnxPool *pool = &half_conn(h)->v->pool;
     uint32_t want = 0;
 
     if (h->state == VNX_HALF_ACCELERATING) {
-        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt + h->buf.ahead));
+        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt +
+                                              vnx_segbuf_allocated(&h->buf)));
+        h->buf.tight = half_share(h);
         if (want) {
-            want += vnx_segbuf_max_chunk(half_cfg(h)->flow_buffer_size);
+            want += vnx_segbuf_overhead(&h->buf, want);
         }
     }
-    v->pool.reserved += want;
-    v->pool.reserved -= h->reserved;
+    pool->reserved += want;
+    pool->reserved -= h->reserved;
     h->reserved = want;
 }
 

@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "engine/tcp/rate.h"
 #include "engine/tcp/vtcp-private.h"
 
 /* Headers for a segment in direction @dir, with the ACK and window of now. */
@@ -162,27 +163,36 @@ static void half_idle_check(VnxHalf *h)
     int64_t idle = now - h->progress_ns;
     uint32_t cwnd = h->cc.cwnd;
 
-    if (h->nxt == h->una && seq_gt(h->rcv_nxt, h->nxt) && h->cc.ops->on_idle &&
-        idle > half_rto(h)) {
+    if (h->nxt != h->una || h->rcv_nxt == h->nxt || idle <= half_rto(h)) {
+        return;
+    }
+    if (h->cc.ops->on_idle) {
         h->cc.ops->on_idle(&h->cc, idle, now - h->used_ns, now);
         if (h->cc.cwnd < cwnd) {
             h->used_ns = now;
         }
     }
+    h->restarting = true;
 }
 
 /*
- * @len bytes could go in one frame, if it were not for congestion control: how many may.
- * Whole segments only.
+ * @len bytes could go in one frame, if it were not for congestion control and pacing: how many
+ * may.  Whole segments only.
  */
-static uint32_t half_allowed(const VnxHalf *h, uint32_t len)
+static uint32_t half_allowed(VnxHalf *h, uint32_t len)
 {
-    uint32_t room = half_room(h);
+    uint32_t room = half_room(h), pace;
 
-    if (room >= len) {
-        return len;
+    if (room < len) {
+        len = room < MIN(len, h->smss) ? 0 : room - room % h->smss;
+        if (!len) {
+            h->cwnd_limited = true;
+            h->used_ns = half_conn(h)->v->now;
+            return 0;
+        }
     }
-    return room < MIN(len, h->smss) ? 0 : room - room % h->smss;
+    pace = len ? half_pace(h) : 0;
+    return MIN(len, pace);
 }
 
 /*
@@ -203,7 +213,6 @@ static bool half_repeat(VnxHalf *h, uint32_t max)
         }
         allowed = half_allowed(h, len);
         if (!allowed && len) {
-            h->cwnd_limited = true;
             if (!h->at_once) {
                 return false;
             }
@@ -231,12 +240,7 @@ static void half_send_new(VnxHalf *h, uint32_t max)
             break;
         }
         allowed = half_allowed(h, len);
-        if (len ? !allowed : !half_room(h)) {
-            h->cwnd_limited = true;
-            h->used_ns = half_conn(h)->v->now;
-            break;
-        }
-        if (avail && !len) {
+        if (len ? !allowed : avail || !half_room(h)) {
             break;
         }
         /* RFC 9293 3.8.6.2.1: no silly window; the persist timer overrides */
@@ -257,6 +261,7 @@ void half_output(VnxHalf *h)
         return;
     }
     h->cwnd_limited = false;
+    h->pace_wake_ns = VNX_NEVER;
     if (h->txq.lost || seq_gt(h->rcv_nxt, h->nxt) || half_fin_to_send(h)) {
         uint32_t max = frame_max(h), nxt = h->nxt;
 
@@ -264,9 +269,12 @@ void half_output(VnxHalf *h)
         if (h->frto == VNX_FRTO_NEW_DATA || half_repeat(h, max)) {
             half_send_new(h, max);
         }
-        if (h->nxt != nxt) {
+        if (h->nxt != nxt || h->pace_wake_ns != VNX_NEVER) {
             half_schedule_probe(h);
         }
+    }
+    if (h->cc.ops->on_sample && h->nxt == h->rcv_nxt && !h->txq.lost) {
+        vnx_rate_app_limited(&h->txq);
     }
     half_arm(h);
 }

@@ -444,6 +444,7 @@ static void move_una(VnxHalf *h, uint32_t ack)
         h->buf_seq += held;
     }
     h->una_step = ack - h->una;
+    h->restarting = false;
     half_set_una(h, ack);
     h->probe_passed = false;
     if (seq_lt(h->nxt, ack)) {

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define VNX_MS_NS INT64_C(1000000)
+#define VNX_S_NS INT64_C(1000000000)
 
 /* Before the first sample: RFC 6298 (2.1) */
 #define VNX_RTO_INITIAL_NS (1000 * VNX_MS_NS)

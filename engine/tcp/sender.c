@@ -6,13 +6,21 @@
  * marks them in the transmission queue, and output.c sends what is marked before
  * anything new.
  *
- * Each half has one timer, for the first of three times:
+ * Pacing spreads it out, if the algorithm has a rate, the configuration a highest one
+ * (max-pacing-rate, payload in bytes per second), or an idle time is over: then a window that was
+ * measured long ago leaves within half a round trip, but for the initial window, instead of at
+ * once (RFC 7661 4.4.2).  A frame is what the rate carries in a millisecond, so that fast flows
+ * keep large ones (vnx_cc_quantum()); and the next one is due when this one's time is over.
+ * One frame's time may be made up for, lest late timers lower the rate.
+ *
+ * Each half has one timer, for the first of four times:
  *   rto       RFC 6298's timeout, or the persist timeout (RFC 9293 3.8.6.1) while R's
  *             closed window is all that holds the sender;
  *   reorder   RACK's: what is missing by then is lost, not late (RFC 8985 6.2);
- *   probe     TLP's: R is silent, one more segment makes it speak (RFC 8985 7).
- * While R cannot look at what it was sent (a guest off the CPU, a busy queue) none of them
- * means anything, and all are put off (rule 9).
+ *   probe     TLP's: R is silent, one more segment makes it speak (RFC 8985 7);
+ *   pace      the next frame may leave.
+ * While R cannot look at what it was sent (a guest off the CPU, a busy queue) none of them but the
+ * last means anything, and those are put off (rule 9).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -133,6 +141,54 @@ uint32_t half_room(const VnxHalf *h)
     return pipe ? room : MAX(room, h->smss);
 }
 
+/* Bytes per second at which to send; 0: at once. */
+static uint64_t half_pacing_rate(const VnxHalf *h)
+{
+    const VnxCcOps *ops = h->cc.ops;
+    uint64_t max = half_cfg(h)->max_pacing_rate, rate = 0;
+
+    if (ops->pacing_rate) {
+        rate = ops->pacing_rate(&h->cc, h->rtt.srtt_ns);
+    } else if (h->restarting && h->cc.cwnd != VNX_CC_UNLIMITED) {
+        rate = (uint64_t)h->cc.cwnd * 2 * VNX_S_NS / MAX(h->rtt.srtt_ns, 1);
+    }
+    return rate && (!max || rate < max) ? rate : max;
+}
+
+/* The time that @bytes take at @rate. */
+static int64_t pacing_time(uint64_t bytes, uint64_t rate)
+{
+    return bytes * VNX_S_NS / rate;
+}
+
+/*
+ * How many bytes pacing lets leave now, in one frame: whole segments; UINT32_MAX: any number, 0:
+ * none, the timer will tell.
+ */
+uint32_t half_pace(VnxHalf *h)
+{
+    int64_t now = half_conn(h)->v->now;
+    uint64_t rate = half_pacing_rate(h);
+    uint32_t quantum, burst;
+
+    if (!rate) {
+        return UINT32_MAX;
+    }
+    burst = quantum = vnx_cc_quantum(rate, h->smss);
+    if (h->restarting) {
+        burst += h->cc.params.initial_window * h->smss;
+    }
+    h->pace_next_ns = MAX(h->pace_next_ns, now - pacing_time(burst, rate));
+    if (h->pace_next_ns > now) {
+        h->pace_wake_ns = h->pace_next_ns;
+        if (h->nxt == h->una) {
+            h->progress_ns = now;       /* it is not R's turn */
+        }
+        return 0;
+    }
+    return quantum - quantum % h->smss;
+}
+
 int64_t half_rto(const VnxHalf *h)
 {
     const VnxFlowConfig *cfg = half_cfg(h);
@@ -163,8 +219,8 @@ void half_sender_stop(VnxHalf *h)
 {
     vnx_txq_clear(&h->txq, &half_conn(h)->v->txpool);
     vnx_timer_stop(&h->timer);
-    h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
-    h->persisting = h->at_once = false;
+    h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = h->pace_wake_ns = VNX_NEVER;
+    h->persisting = h->at_once = h->restarting = false;
     h->recovery = h->rto_recovery = false;
     h->inflate = h->dupacks = 0;
     h->frto = VNX_FRTO_NONE;
@@ -178,7 +234,7 @@ static bool half_wait(VnxHalf *h)
     bool outstanding = half_pipe(h) || (h->txq.sacked && !h->txq.lost);
 
     if (!half_holds(h) && !half_owes_fin(h)) {
-        h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = VNX_NEVER;
+        h->rto_at_ns = h->reorder_at_ns = h->probe_at_ns = h->pace_wake_ns = VNX_NEVER;
         vnx_timer_stop(&h->timer);
         return false;
     }
@@ -197,7 +253,8 @@ static bool half_wait(VnxHalf *h)
 static void half_set_timer(VnxHalf *h)
 {
     vnx_timer_set(&half_conn(h)->v->timers, &h->timer,
-                  MIN(h->rto_at_ns, MIN(h->reorder_at_ns, h->probe_at_ns)));
+                  MIN(MIN(h->rto_at_ns, h->reorder_at_ns),
+                      MIN(h->probe_at_ns, h->pace_wake_ns)));
 }
 
 /*
@@ -210,7 +267,7 @@ void half_schedule_probe(VnxHalf *h)
     int64_t pto = 2 * h->rtt.srtt_ns;
 
     if (!half_uses_sack(h) || !pipe || h->txq.sacked || h->recovery || h->rto_recovery ||
-        h->tail_probe.out) {
+        h->tail_probe.out || h->pace_wake_ns != VNX_NEVER) {
         h->probe_at_ns = VNX_NEVER;
         return;
     }
@@ -248,8 +305,12 @@ void half_rearm(VnxHalf *h)
 void half_sent(VnxHalf *h, uint32_t begin, uint32_t end)
 {
     VnxVtcp *v = half_conn(h)->v;
+    uint64_t rate = half_pacing_rate(h);
     uint32_t nxt = h->nxt;
 
+    if (rate) {
+        h->pace_next_ns += pacing_time(end - begin, rate);
+    }
     if (seq_lt(begin, nxt)) {
         uint32_t again = seq_lt(end, nxt) ? end : nxt;
 
@@ -352,6 +413,8 @@ void half_timeout(VnxHalf *h)
 
     if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
         conn_reset(c);
+    } else if (h->pace_wake_ns <= v->now) {
+        half_output(h);
     } else if (conn_lane(c, h->dir)->busy ||
                (v->ops->receiver_stalled &&
                 v->ops->receiver_stalled(v->opaque, h->dir, c->queue))) {
@@ -361,6 +424,8 @@ void half_timeout(VnxHalf *h)
         half_output(h);
     } else if (h->probe_at_ns != VNX_NEVER && !h->persisting) {
         half_probe_tail(h);
+    } else if (h->persisting && h->pace_wake_ns != VNX_NEVER) {
+        half_rearm(h);          /* it is not R that holds the sender */
     } else {
         h->backoff = MIN(h->backoff + 1, 32u);
         if (h->persisting) {

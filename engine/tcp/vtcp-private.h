@@ -201,6 +201,7 @@ struct VnxHalf {
     uint32_t cwr_seq;           /* R's ECE up to here has been answered */
     bool marked;                /* the ACK in hand has ECE, and vTCP is its sender */
     bool persisting;            /* rto_at_ns is the persist timer's */
+    bool restarting;            /* an idle time is over, and nothing acknowledged since */
     unsigned backoff;
     VnxTimer timer;             /* the first of the three: */
     int64_t rto_at_ns;          /* retransmission or persist timeout; VNX_NEVER: none */
@@ -208,6 +209,8 @@ struct VnxHalf {
     int64_t probe_at_ns;        /* TLP: time for a tail loss probe */
     int64_t progress_ns;        /* when R last moved, or data first waited for it */
     int64_t used_ns;            /* when cwnd was used up, or lowered for want of it */
+    int64_t pace_next_ns;       /* pacing: when the next frame may leave ... */
+    int64_t pace_wake_ns;       /* ... and it waits for that; VNX_NEVER: it does not */
     uint32_t rtt_mark;          /* the next RTT sample is of data from here on */
     VnxRack rack;
     VnxPrr prr;
@@ -481,6 +484,7 @@ void half_arm(VnxHalf *h);
 void half_rearm(VnxHalf *h);
 void half_timeout(VnxHalf *h);
 uint32_t half_room(const VnxHalf *h);
+uint32_t half_pace(VnxHalf *h);
 uint32_t half_mss(const VnxHalf *h);
 void half_learn_segment_size(VnxHalf *h, const VnxPacket *p);
 void half_learn_window(VnxHalf *h, uint32_t window);

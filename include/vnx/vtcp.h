@@ -120,6 +120,7 @@ typedef struct VnxFlowConfig {
                                  * algorithm's own */
     uint32_t min_rto_ms;
     uint32_t max_rto_ms;
+    uint64_t max_pacing_rate;   /* payload, bytes per second, in each direction; 0: no limit */
     bool ecn;                   /* accelerate it if it negotiates ECN (else observe) */
     char congestion_control[16];        /* toward the network, by name */
     char guest_congestion_control[16];  /* toward the guest */
@@ -179,6 +180,8 @@ typedef struct VnxVtcpConfig {
 #define VNX_ADDITIVE_INCREASE_MAX  10000u
 #define VNX_ADDITIVE_INCREASE_DEFAULT 100u
 #define VNX_DECREASE_FACTOR_MAX    99u
+#define VNX_PACING_RATE_MIN        1000ull
+#define VNX_PACING_RATE_MAX        (1ull << 40)
 #define VNX_RTO_MIN_MS             1u
 #define VNX_RTO_MAX_MS             600000u
 #define VNX_MIN_RTO_DEFAULT_MS     200u

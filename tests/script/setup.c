@@ -39,6 +39,8 @@ static bool config_member(VnxVtcpConfig *cfg, const char *name, const char *valu
         cfg->buffer_size = g_ascii_strtoull(value, NULL, 0);
     } else if (!strcmp(name, "ecn")) {
         cfg->flow.ecn = !strcmp(value, "on");
+    } else if (!strcmp(name, "max-pacing-rate")) {
+        cfg->flow.max_pacing_rate = g_ascii_strtoull(value, NULL, 0);
     } else if (!strcmp(name, "congestion-control")) {
         g_strlcpy(cfg->flow.congestion_control, value,
                   sizeof(cfg->flow.congestion_control));
