@@ -66,6 +66,9 @@ void vnx_pool_init(VnxPool *pool, uint64_t cap);
 /* All buffers must be empty. */
 void vnx_pool_destroy(VnxPool *pool);
 
+/* Real bytes that @more payload bytes may take beyond themselves, with chunks for b->tight. */
+uint32_t vnx_segbuf_overhead(const VnxSegBuf *b, uint32_t more);
+
 /* The largest chunk a half with @cap real bytes may take, real bytes. */
 uint32_t vnx_segbuf_max_chunk(uint32_t cap);
 

@@ -173,27 +173,35 @@ uint32_t half_cap(const VnxHalf *h)
     return MAX(half_cfg(h)->flow_buffer_size, h->kept_cap);
 }
 
+/* Real bytes to reserve for @want payload bytes, and a chunk, the last, which may be needed for one. */
+static uint32_t half_need(VnxHalf *h, uint32_t want, uint32_t tight)
+{
+    h->buf.tight = tight;
+    return want ? want + vnx_segbuf_overhead(&h->buf, want) : 0;
+}
+
 /*
- * Bring the reservation in line with adv_edge, r_edge and what chunks are there for.  With it goes
- * a chunk, the last one, which may be needed for a byte; the smaller the share the smaller
- * are the chunks.
+ * Bring the reservation in line with adv_edge, r_edge and what chunks are there for.  The smaller
+ * the share the smaller are the chunks; they grow only where the share has room for that.
  */
 void half_reserve(VnxHalf *h)
 {
     VnxPool *pool = &half_conn(h)->v->pool;
-    uint32_t want = 0;
+    uint32_t need = 0;
 
     if (h->state == VNX_HALF_ACCELERATING) {
-        want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt +
-                                              vnx_segbuf_allocated(&h->buf)));
-        h->buf.tight = half_share(h);
-        if (want) {
-            want += vnx_segbuf_overhead(&h->buf, want);
+        uint32_t share = half_share(h), tight = h->buf.tight;
+        uint32_t want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt +
+                                                       vnx_segbuf_allocated(&h->buf)));
+
+        need = half_need(h, want, share);
+        if (tight && share > tight && h->buf.real + need > share) {
+            need = half_need(h, want, tight);
         }
     }
-    pool->reserved += want;
+    pool->reserved += need;
     pool->reserved -= h->reserved;
-    h->reserved = want;
+    h->reserved = need;
 }
 
 /* Where S's window should end, if nothing had been promised. */
@@ -448,7 +456,9 @@ void half_abort_join(VnxHalf *h)
 bool half_store(VnxHalf *h, const VnxPacket *p, uint32_t off, uint32_t len)
 {
     VnxVtcp *v = half_conn(h)->v;
-    bool unreserved = h->reserved < len;
+    /* up to R's edge nothing is: others' promises come first */
+    bool unreserved = h->reserved < len ||
+                      seq_lt(h->rcv_nxt + vnx_segbuf_allocated(&h->buf), h->r_edge);
 
     if (!vnx_segbuf_write(&h->buf, &v->pool, half_cap(h), unreserved, p, off, len, 0)) {
         if (h->buf.real + (uint64_t)len < half_cfg(h)->flow_buffer_size / 2) {
