@@ -132,14 +132,14 @@ static unsigned next_class(const VnxSegBuf *b, uint32_t more, uint32_t cap)
     return class;
 }
 
-/* Chunks for @more bytes behind the last one. */
+/* Chunks for @more bytes, at least one, behind the last one. */
 static bool segbuf_grow(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
                         uint32_t more)
 {
     VnxChunk *fresh = NULL, **link = &fresh, *last = b->tail;
     uint64_t real = b->real, end = last ? chunk_end(last) : b->start, want = end + more;
 
-    while (end < want) {
+    do {
         unsigned class = next_class(b, want - end, cap);
         uint64_t others = unreserved ? pool->reserved : 0;
 
@@ -157,7 +157,7 @@ static bool segbuf_grow(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserv
         last->pos = end;
         end += last->size;
         link = &last->next;
-    }
+    } while (end < want);
     b->real = real;
     if (b->tail) {
         b->tail->next = fresh;
@@ -171,8 +171,8 @@ static bool segbuf_grow(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserv
 bool vnx_segbuf_write(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved,
                       const VnxPacket *p, uint32_t off, uint32_t len, uint32_t ahead)
 {
-    uint32_t room = vnx_segbuf_allocated(b), need = ahead + len;
-    uint64_t pos = b->start + b->len + ahead;
+    uint32_t room = vnx_segbuf_allocated(b);
+    uint64_t pos = b->start + b->len + ahead, need = (uint64_t)ahead + len;
     VnxChunk *c;
 
     /* first the memory for all of it, then the bytes */
@@ -186,7 +186,7 @@ bool vnx_segbuf_write(VnxSegBuf *b, VnxPool *pool, uint32_t cap, bool unreserved
     while (len) {
         uint32_t n;
 
-        while (chunk_end(c) <= pos) {
+        while (c->next && chunk_end(c) <= pos) {
             c = c->next;
         }
         n = MIN(len, chunk_end(c) - pos);
