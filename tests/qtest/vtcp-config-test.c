@@ -63,7 +63,7 @@ static const Property properties[] = {
     { "max-rto", "5000", "-1", "max-rto", "uint32" },
     { "min-rto", "5000", "5001", "min-rto", "5000" },
     { "max-pacing-rate", "1000", "999", "max-pacing-rate", "1099511627776" },
-    { "max-pacing-rate", "0", "1099511627777", "max-pacing-rate", "1000" },
+    { "max-pacing-rate", "0", "1099511627777", "max-pacing-rate", "1099511627776" },
     { "retry-limit", "1000", "999", "retry-limit", "86400000" },
     { "congestion-control", "'reno'", "'bogus'", "bogus", "reno" },
     { "congestion-control", "'reno'", "'a name that is far too long'",
