@@ -133,15 +133,24 @@ static void check_built(World *w, unsigned dir, const VnxPacket *p, const uint8_
         CHECK(sum16(tcp, l4_len, sum) == 0xffff, "TCP checksum");
     }
     if (p->vnet.gso_type != VNX_VNET_GSO_NONE) {
-        CHECK(p->vnet.gso_type ==
+        CHECK((p->vnet.gso_type & ~VNX_VNET_GSO_ECN) ==
                   (p->ip_version == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6),
               "GSO type %u", p->vnet.gso_type);
+        CHECK(!(p->vnet.gso_type & VNX_VNET_GSO_ECN) == !(p->flags & VNX_TCP_CWR),
+              "GSO type %u, flags %#x", p->vnet.gso_type, p->flags);
+        CHECK(o->ecn || !(p->flags & VNX_TCP_CWR), "GSO with CWR not offered");
         CHECK(o->csum && (p->ip_version == 4 ? o->tso4 : o->tso6), "GSO not offered");
         CHECK(p->vnet.gso_size > 0, "GSO without a size");
     }
     if (c && c->open && !c->wild) {
         uint32_t len = p->vnet.gso_type ? p->vnet.gso_size : p->payload_len;
 
+        CHECK(!vnx_packet_ecn(p) || (c->ecn && vnx_packet_ecn(p) == VNX_ECN_ECT0),
+              "ECN field %u", vnx_packet_ecn(p));
+        CHECK((!vnx_packet_ecn(p) && !(p->flags & VNX_TCP_CWR)) ||
+                  (p->payload_len && !(c->host[dir].out &&
+                                       after(c->host[dir].out_max, p->seq))),
+              "ECT or CWR on what is not new payload");
         /* RFC 6691: the MSS option does not count options, the segment does. */
         CHECK(len + options <= c->host[dir].mss || len == 0,
               "segment of %u + %u bytes, MSS %u", len, options, c->host[dir].mss);
@@ -280,6 +289,23 @@ static void host_take_ack(World *w, Conn *c, unsigned side, const VnxPacket *p,
     }
 }
 
+/* ECN at the host @h (RFC 3168 6.1). */
+static void host_take_ecn(Conn *c, Host *h, const VnxPacket *p)
+{
+    const Host *peer = &c->host[h == c->host];
+
+    if (p->flags & VNX_TCP_CWR) {
+        h->echo = false;
+    }
+    if (p->payload_len && vnx_packet_ecn(p) == VNX_ECN_CE) {
+        h->echo = h->echoed = true;
+    }
+    if (p->flags & VNX_TCP_ECE) {
+        CHECK(!c->clean || h->marked || peer->echoed, "ECE that nobody had to say");
+        h->cwr = true;
+    }
+}
+
 static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p,
                          Origin origin)
 {
@@ -303,6 +329,9 @@ static void host_receive(World *w, Conn *c, unsigned side, const VnxPacket *p,
         }
     } else {
         CHECK(!c->clean || !c->ts, "no timestamps where they were negotiated");
+    }
+    if (c->ecn) {
+        host_take_ecn(c, h, p);
     }
     /* What is wholly old is not acceptable: its ACK and window do not count (RFC 9293
      * 3.10.7.4). */
@@ -342,6 +371,11 @@ void deliver(World *w, unsigned dir, const struct iovec *iov, unsigned iovcnt,
         }
         if (origin != PASSED) {
             check_segment(w, dir, &p, flat, origin);
+        }
+        if (c && p.payload_len && (!c->host[dir].out ||
+                                   after(p.seq + p.payload_len, c->host[dir].out_max))) {
+            c->host[dir].out = true;
+            c->host[dir].out_max = p.seq + p.payload_len;
         }
         if (c && !w->lossy[dir] && vnx_packet_csum_ok(&p)) {
             host_receive(w, c, dir, &p, origin);

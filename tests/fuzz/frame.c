@@ -140,6 +140,7 @@ size_t make_frame(const World *w, unsigned c, unsigned side, const Segment *s, u
     if (key->ip_version == 4) {
         memset(ip, 0, 20);
         ip[0] = 0x45;
+        ip[1] = s->ecn;
         put16(ip + 2, 20 + l4_len);
         put16(ip + 6, 0x4000);
         ip[8] = 64;
@@ -151,6 +152,7 @@ size_t make_frame(const World *w, unsigned c, unsigned side, const Segment *s, u
     } else {
         memset(ip, 0, 8);
         ip[0] = 0x60;
+        ip[1] = s->ecn << 4;
         put16(ip + 4, l4_len);
         ip[6] = IPPROTO_TCP;
         ip[7] = 64;
@@ -175,7 +177,8 @@ size_t make_frame(const World *w, unsigned c, unsigned side, const Segment *s, u
         put16(tcp + 16, sum);
         f[0] = VNX_VNET_F_NEEDS_CSUM;
         if (s->gso_size) {
-            f[1] = key->ip_version == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6;
+            f[1] = (key->ip_version == 4 ? VNX_VNET_GSO_TCPV4 : VNX_VNET_GSO_TCPV6) |
+                   (s->flags & VNX_TCP_CWR ? VNX_VNET_GSO_ECN : 0);
             f[2] = tcp + 20 + n_options - (f + w->vnet_len);
             f[4] = s->gso_size;
             f[5] = s->gso_size >> 8;
@@ -189,4 +192,40 @@ size_t make_frame(const World *w, unsigned c, unsigned side, const Segment *s, u
         }
     }
     return p - f;
+}
+
+/* Write the report on @s of @side, as it comes back from a router, to @f; returns its size. */
+size_t make_report(const World *w, unsigned c, unsigned side, const Segment *s, uint16_t mtu,
+                   uint8_t *f)
+{
+    const VnxFlowKey *key = &w->conn[c].key;
+    bool v4 = key->ip_version == 4;
+    size_t l2_len = 14 + (key->vlan[0] != VNX_VLAN_NONE ? 4 : 0), ip_len = v4 ? 20 : 40;
+    uint8_t quoted[200], *ip = f + w->vnet_len + l2_len, *icmp = ip + ip_len;
+    uint32_t size = 8 + ip_len + 8, sum = 0;
+
+    make_frame(w, c, side, s, quoted);
+    memcpy(f, quoted, w->vnet_len + l2_len + ip_len);
+    memset(f, 0, w->vnet_len);
+    memset(icmp, 0, 8);
+    put16(icmp + 6, mtu);
+    memcpy(icmp + 8, quoted + w->vnet_len + l2_len, ip_len + 8);
+    if (v4) {
+        put16(ip + 2, ip_len + size);
+        ip[9] = 1;
+        memcpy(ip + 12, key->addr[!side], 4);
+        memcpy(ip + 16, key->addr[side], 4);
+        put16(ip + 10, 0);
+        put16(ip + 10, ~sum16(ip, 20, 0));
+        put16(icmp, 3 << 8 | 4);
+    } else {
+        put16(ip + 4, size);
+        ip[6] = 58;
+        memcpy(ip + 8, key->addr[!side], 16);
+        memcpy(ip + 24, key->addr[side], 16);
+        put16(icmp, 2 << 8);
+        sum = sum16(ip + 8, 32, size + 58);
+    }
+    put16(icmp + 2, ~sum16(icmp, size, sum));
+    return icmp + size - f;
 }

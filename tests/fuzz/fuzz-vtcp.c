@@ -138,6 +138,7 @@ static VnxOffload offload(Input *in, uint8_t vnet_len)
 
     return (VnxOffload) {
         .vnet_len = vnet_len, .csum = csum, .tso4 = csum && b & 2, .tso6 = csum && b & 4,
+        .ecn = csum && b & 8,
     };
 }
 
@@ -150,6 +151,7 @@ static void open_conn(World *w, Input *in, unsigned c)
         .ts = b & 2,
         .sack = b & 4,
         .syn_ack_twice = b & 8,
+        .ecn = d & 128,
         .iss = { 0x1000, 0x80001000 },
         .mss = { mss[b / 16 % 8], mss[d % 8] },
         .wscale = { d / 8 % 4 == 3 ? -1 : d / 8 % 4 * 3,
@@ -223,6 +225,7 @@ static void forge(World *w, Input *in, unsigned c, unsigned side)
     b = u8(in);
     s.csum_kind = b % 3;
     s.split = b / 3;
+    s.ecn = b / 64;
     if (w->vnet_len && s.csum_kind == 1 && what & 64) {
         s.gso_size = u16(in);
     }
@@ -230,7 +233,7 @@ static void forge(World *w, Input *in, unsigned c, unsigned side)
         s.flip_at = u8(in);
         s.flip_with = u8(in);
     }
-    s.urgent = s.flags & VNX_TCP_URG ? s.len : 0;
+    s.urgent = !(s.flags & VNX_TCP_URG) ? 0 : what & 1 ? s.window : s.len;
 
     conn->clean = false;
     conn->wild |= s.flags & VNX_TCP_SYN || s.options_len;
@@ -317,6 +320,7 @@ static void operation(World *w, Input *in)
     static const uint8_t vnet_len[] = { 0, 10, 12, 20 };
     unsigned op = u8(in) % OP__MAX, b = u8(in);
     unsigned c = b % CONNS, side = b / 8 & 1;
+    unsigned how = b / 32;              /* a variant of some operations */
     Conn *conn = &w->conn[c];
     Host *h = &conn->host[side];
 
@@ -334,8 +338,11 @@ static void operation(World *w, Input *in)
     case OP_DATA:
     case OP_DATA_LOST: {
         uint32_t len = length(in);
+        Segment s = style(in);
 
-        world_data(w, c, side, len, style(in), op == OP_DATA_LOST);
+        s.ecn = how & 1 ? VNX_ECN_CE : VNX_ECN_ECT0;
+        s.flags = how == 6 ? VNX_TCP_URG : 0;
+        world_data(w, c, side, len, s, op == OP_DATA_LOST);
         break;
     }
     case OP_RESEND: {
@@ -345,6 +352,9 @@ static void operation(World *w, Input *in)
         break;
     }
     case OP_ACK:
+        if (how & 1 && conn->ecn) {     /* a mark beyond vTCP */
+            h->echo = h->echoed = true;
+        }
         world_ack(w, c, side);
         break;
     case OP_DUPACKS:
@@ -360,7 +370,11 @@ static void operation(World *w, Input *in)
         world_fin(w, c, side);
         break;
     case OP_KEEPALIVE:
-        if (h->snd_una == h->snd_nxt && !h->dead) {
+        if (how & 1) {
+            uint32_t seq = h->snd_una + distance(in);
+
+            world_report(w, c, side, seq, u16(in));
+        } else if (h->snd_una == h->snd_nxt && !h->dead) {
             Segment s = world_segment(w, c, side);
 
             s.seq--;

@@ -40,7 +40,7 @@ Segment world_segment(World *w, unsigned c, unsigned side)
     Segment s = {
         .seq = h->snd_nxt,
         .ack = h->got.nxt,
-        .flags = VNX_TCP_ACK,
+        .flags = VNX_TCP_ACK | (h->echo ? VNX_TCP_ECE : 0),
         .window = window_field(h, h->wnd),
         .ts = conn->ts,
         .tsval = ts_clock(w, h),
@@ -66,6 +66,7 @@ void world_open(World *w, unsigned c, const Handshake *hs)
     conn->reordered = false;
     conn->ts = hs->ts;
     conn->sack = hs->sack;
+    conn->ecn = hs->ecn;
     w->lossy[0] = w->lossy[1] = false;
     for (unsigned side = 0; side < 2; side++) {
         Host *h = &conn->host[side];
@@ -97,7 +98,9 @@ void world_open(World *w, unsigned c, const Handshake *hs)
         Segment s = {
             .seq = h->iss + (step && side == a),
             .ack = step ? peer->iss + 1 : 0,
-            .flags = (step && side == a ? 0 : VNX_TCP_SYN) | (step ? VNX_TCP_ACK : 0),
+            .flags = (step && side == a ? 0 : VNX_TCP_SYN) | (step ? VNX_TCP_ACK : 0) |
+                     (!hs->ecn || (step && side == a) ? 0 : VNX_TCP_ECE) |
+                     (!hs->ecn || step ? 0 : VNX_TCP_CWR),
             .window = side == a && step ? window_field(h, h->wnd) : 65535,
             .ts = hs->ts,
             .tsval = h->ts_now,
@@ -157,6 +160,16 @@ uint32_t world_data(World *w, unsigned c, unsigned side, uint32_t len, Segment s
         s.csum_kind = style.csum_kind;
         s.gso_size = gso && s.len > mss ? mss : 0;
         s.split = style.split;
+        if (conn->ecn) {
+            s.ecn = style.ecn == VNX_ECN_CE ? VNX_ECN_CE : VNX_ECN_ECT0;
+            s.flags |= h->cwr ? VNX_TCP_CWR : 0;
+            h->cwr = false;
+            h->marked |= s.ecn == VNX_ECN_CE && !lost;
+        }
+        if (style.flags & VNX_TCP_URG) {
+            s.flags |= VNX_TCP_URG;
+            s.urgent = s.len;
+        }
         h->snd_nxt += s.len;
         done += s.len;
         if (!lost) {

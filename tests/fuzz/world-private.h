@@ -57,6 +57,10 @@ uint32_t compare_payload(const uint8_t *p, uint32_t len, unsigned c, unsigned di
 size_t make_frame(const World *w, unsigned c, unsigned side, const Segment *s,
                   uint8_t *f);
 
+/* The same of a router's report on @s, as world_report() tells. */
+size_t make_report(const World *w, unsigned c, unsigned side, const Segment *s, uint16_t mtu,
+                   uint8_t *f);
+
 Conn *find_conn(World *w, const VnxFlowKey *key);
 bool evicted(const World *w);
 void trace_segment(const World *w, const Conn *c, unsigned dir, const VnxPacket *p,

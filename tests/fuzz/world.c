@@ -366,6 +366,15 @@ void world_send(World *w, unsigned c, unsigned side, const Segment *s)
     g_free(frame);
 }
 
+void world_report(World *w, unsigned c, unsigned side, uint32_t seq, uint16_t mtu)
+{
+    Segment s = world_segment(w, c, side);
+    uint8_t frame[300];
+
+    s.seq = seq;
+    push(w, side, frame, make_report(w, c, side, &s, mtu, frame), w->vnet_len, 0);
+}
+
 void world_send_raw(World *w, VnxDir dir, const uint8_t *frame, size_t size,
                     size_t vnet_len, unsigned split)
 {

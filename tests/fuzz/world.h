@@ -58,6 +58,7 @@ typedef struct Cover {
 typedef struct Segment {
     uint32_t seq, ack;
     uint16_t flags, window, urgent;
+    uint8_t ecn;                /* the field of the IP header */
     uint32_t len;               /* payload */
     bool ts;
     uint32_t tsval, tsecr;
@@ -86,6 +87,10 @@ typedef struct Host {
     Cover pushed;               /* what vTCP could have seen of it */
     Cover sacked;               /* reported by SACK: it is never sent again */
     uint32_t ts_now;            /* newest TSval used */
+    bool cwr;                   /* ECE came: CWR is due */
+    bool marked;                /* some of its data was marked CE, on its way to vTCP */
+    bool out;                   /* payload left vTCP for it, up to out_max */
+    uint32_t out_max;
     /* as a receiver */
     Cover got;
     uint32_t rcv_edge;          /* window promised, right edge */
@@ -93,6 +98,7 @@ typedef struct Host {
     uint32_t ack_max;           /* likewise its ACK numbers */
     uint32_t wnd;               /* what it wants to offer now */
     uint32_t ts_recent;         /* newest TSval delivered */
+    bool echo, echoed;          /* it says ECE, it ever did */
     bool holds;
     Segment held;               /* an ACK that is still under way */
 } Host;
@@ -103,7 +109,7 @@ typedef struct Conn {
     bool clean;                 /* only legitimate segments so far */
     bool wild;                  /* forged SYNs, frames: what was negotiated is unknown */
     bool reordered;             /* an old ACK was overtaken by newer segments */
-    bool ts, sack;              /* negotiated */
+    bool ts, sack, ecn;         /* negotiated */
     Host host[2];               /* by side */
 } Conn;
 
@@ -149,6 +155,8 @@ void world_run(World *w);
 
 /* A segment of the host on @side of connection @c, through vTCP to the other one. */
 void world_send(World *w, unsigned c, unsigned side, const Segment *s);
+/* A router beyond the other side reports that a segment of @side at @seq did not fit @mtu. */
+void world_report(World *w, unsigned c, unsigned side, uint32_t seq, uint16_t mtu);
 /* A frame of any bytes. */
 void world_send_raw(World *w, VnxDir dir, const uint8_t *frame, size_t size,
                     size_t vnet_len, unsigned split);
@@ -158,7 +166,7 @@ typedef struct Handshake {
     uint32_t iss[2];
     uint16_t mss[2];            /* 0: no option */
     int wscale[2];              /* < 0: no option */
-    bool ts, sack;
+    bool ts, sack, ecn;
     bool syn_ack_twice;
 } Handshake;
 /* Three-way handshake of @c.  If vTCP drops a part of it, @c stays not open. */
