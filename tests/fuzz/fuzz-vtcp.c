@@ -463,9 +463,13 @@ static void operation(World *w, Input *in)
         world_migrate(w);
         break;
     case OP_LOAD_BENT: {
-        uint32_t at = u16(in);
+        Bend bends[8];
 
-        world_load_bent(w, at, u8(in));
+        for (unsigned i = 0; i <= how; i++) {
+            bends[i].at = u16(in);
+            bends[i].with = u8(in);
+        }
+        world_load_bent(w, bends, how + 1);
         break;
     }
     }

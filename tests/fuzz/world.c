@@ -229,7 +229,7 @@ static void swallow_forward(void *opaque, VnxDir dir, const struct iovec *iov,
 {
 }
 
-void world_load_bent(World *w, uint32_t at, uint8_t with)
+void world_load_bent(World *w, const Bend *bends, unsigned n)
 {
     static const VnxVtcpOps ops = { .emit = swallow_emit, .forward = swallow_forward };
     VnxVtcp *v = vnx_vtcp_new(&w->cfg, &ops, NULL, w->seed);
@@ -243,11 +243,15 @@ void world_load_bent(World *w, uint32_t at, uint8_t with)
     w->calls++;
     state = vnx_vtcp_save(w->v, w->now);
     w->calls--;
-    size = with ? state->len : at % (state->len + 1);           /* 0: cut it off */
-    exact = g_memdup2(state->data, size);
-    if (with && size) {
-        exact[at % size] ^= with;
+    size = state->len;
+    for (unsigned i = 0; i < n; i++) {
+        if (!bends[i].with) {
+            size = bends[i].at % (size + 1);
+        } else if (size) {
+            state->data[bends[i].at % size] ^= bends[i].with;
+        }
     }
+    exact = g_memdup2(state->data, size);
     loaded = vnx_vtcp_load(v, exact, size, w->now, &err);
     CHECK(loaded == !err, "error and result differ");
     vnx_vtcp_stats(v, &stats);

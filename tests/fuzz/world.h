@@ -148,9 +148,14 @@ void world_set_paused(World *w, bool paused);
 void world_set_enabled(World *w, bool enabled);
 /* Save all flows, and go on with them in a new instance. */
 void world_migrate(World *w);
-/* Load what was saved with the byte at @at (modulo size) XORed by @with into another
- * instance, use that a little, and forget it. */
-void world_load_bent(World *w, uint32_t at, uint8_t with);
+/* A byte of saved state, at @at (modulo size), XORed by @with; 0: it ends there. */
+typedef struct Bend {
+    uint32_t at;
+    uint8_t with;
+} Bend;
+/* Load what was saved, bent in @n places, into another instance, use that a little, and
+ * forget it. */
+void world_load_bent(World *w, const Bend *bends, unsigned n);
 void world_run(World *w);
 
 /* A segment of the host on @side of connection @c, through vTCP to the other one. */
