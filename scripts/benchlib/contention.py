@@ -81,13 +81,14 @@ SCENES = {
 
 
 class Bed:
-    """A guest on a tap, its peer's namespace, perhaps a relay between them."""
+    """A guest on a tap, its peer's namespace, perhaps a relay between them, which gets the
+    words, too."""
 
-    def __init__(self, directory, rtt_ms=0, noise=False):
+    def __init__(self, directory, rtt_ms=0, noise=False, **words):
         self.noise = noise
         self._owned = []
         try:
-            self._build(directory, rtt_ms)
+            self._build(directory, rtt_ms, {"offload": 1, **words})
         except BaseException:
             self.close()
             raise
@@ -96,7 +97,7 @@ class Bed:
         self._owned.append(thing)
         return thing
 
-    def _build(self, directory, rtt_ms):
+    def _build(self, directory, rtt_ms, words):
         near = self._own(Namespace("vm"))
         self.guest = self._own(Guest(directory, [
             "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no",
@@ -105,7 +106,7 @@ class Bed:
         if rtt_ms:
             self.netns, self.interface = self._own(Namespace("peer")), "far0"
             relay = self._own(Relay(near, "near0", "far0", cpu=machine.LOOP_CORE,
-                                    delay=rtt_ms * 500, offload=1))
+                                    delay=rtt_ms * 500, **words))
             machine.prefer(relay.pid)
             near.ip("link", "add", "br0", "type", "bridge")
             near.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0",

@@ -124,6 +124,11 @@ class Qemu:
         with open(path, encoding="ascii") as schedstat:
             return int(schedstat.read().split()[0]) / 1e9
 
+    def resident_mib(self):
+        """MiB of memory that the process has, its guest's included."""
+        with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
     def close(self):
         """End the process: by QMP if it listens, by force if it does not."""
         if self.qmp:

@@ -111,3 +111,23 @@ def test_t2_many_short_connections_on_lossy_wires(middlebox, vtcp_between, seed)
     vtcp = vtcp_between(box, "a")
     box.transfer("both", seed, size=20000, count=50).check(timeout=120)
     assert_done(vtcp, 1)
+
+
+def test_t9_syn_flood(middlebox, vtcp_between, seed):
+    """T9, rule 10: a SYN flood costs bounded memory, and no byte of a connection."""
+    max_flows, buffer_size, syns = 2000, 8 * MIB, 60000
+    box = middlebox()
+    vtcp = vtcp_between(box, "a", max_flows=max_flows, buffer_size=buffer_size)
+    moving = box.transfer("a-to-b", seed)
+    moving[box.peers["b"]].wait_moved("received", 1)
+    before = box.qemu.resident_mib()
+    box.flood(syns, rate=20000)
+    stats = vtcp.stats()
+    # 4 KiB are more than a flow takes; the rest is what a process may find to do meanwhile
+    assert (box.qemu.resident_mib() - before) * MIB < buffer_size + max_flows * 4096 + 4 * MIB
+    assert stats["flows-created"] > syns / 2, stats
+    assert stats["flows-evicted"] > syns / 2 - max_flows, stats
+    assert stats["flows"] <= max_flows, stats
+    moving.finish()
+    moving.check()
+    assert_done(vtcp, 1)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from lablib.net import Namespace
 from lablib.peer import HostPeer, mismatches
 from lablib.qmp import QmpError
-from lablib.tools import Relay
+from lablib.tools import Relay, Tool
 from lablib.util import BUILD, PATIENCE_SECONDS, LabError
 from lablib.vm import Guest, Qemu
 
@@ -343,6 +343,16 @@ class MiddleboxBed:
         sender = {"a-to-b": a, "b-to-a": b, "both": None}[direction]
         address = self.ADDRESSES["b"][0 if family == 4 else 1].split("/", maxsplit=1)[0]
         return transfer(b, a, address, sender, seed, size, **words)
+
+    def flood(self, syns, rate):
+        """Send SYNs of ends that nobody knows from A to B, rate of them a second."""
+        interface = "relay-a" if "a" in self._relays else "tap-a"
+        target = self.ADDRESSES["b"][0].split("/", maxsplit=1)[0]
+        link = self.stacks[1].ip("-br", "link", "show", "up", "type", "tun")
+        tool = Tool("tests/bench/chatter.c", "syn", interface, "10.100.0.1", target, 80,
+                    link.split()[2], rate, syns, netns=self.stacks[0])
+        tool.line(10 * syns / rate + PATIENCE_SECONDS)
+        tool.close()
 
     def logs(self):
         """Files worth a look when a test failed."""
