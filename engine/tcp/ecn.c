@@ -99,6 +99,7 @@ void ecn_reduced(VnxHalf *h)
 void ecn_ack(VnxHalf *h, const VnxPacket *p)
 {
     VnxConn *c = half_conn(h);
+    uint32_t flight = MIN(seq_ahead(h->max, h->una), h->cc.cwnd);
 
     h->marked = c->ecn && p->flags & VNX_TCP_ECE && ecn_is_sender(h);
     if (!h->marked || seq_le(p->ack, h->cwr_seq)) {
@@ -109,7 +110,9 @@ void ecn_ack(VnxHalf *h, const VnxPacket *p)
         return;                 /* this window was lowered for a loss already */
     }
     h->cc.mss = h->smss;
-    h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_ECN, seq_ahead(h->max, h->una), c->v->now);
+    /* of a batch of ACKs this may not be the first: what those freed is not yet sent */
+    h->cc.ops->on_loss(&h->cc, VNX_CC_LOSS_ECN, h->cwnd_limited ? h->cc.cwnd : flight,
+                       c->v->now);
     c->v->stats.ecn_responses++;
 }
 
