@@ -177,7 +177,7 @@ uint32_t half_cap(const VnxHalf *h)
 static uint32_t half_need(VnxHalf *h, uint32_t want, uint32_t tight)
 {
     h->buf.tight = tight;
-    return want ? want + vnx_segbuf_overhead(&h->buf, want) : 0;
+    return want + vnx_segbuf_overhead(&h->buf, want);
 }
 
 /*
@@ -190,13 +190,16 @@ void half_reserve(VnxHalf *h)
     uint32_t need = 0;
 
     if (h->state == VNX_HALF_ACCELERATING) {
-        uint32_t share = half_share(h), tight = h->buf.tight;
         uint32_t want = seq_ahead(h->adv_edge, seq_max(h->r_edge, h->rcv_nxt +
                                                        vnx_segbuf_allocated(&h->buf)));
 
-        need = half_need(h, want, share);
-        if (tight && share > tight && h->buf.real + need > share) {
-            need = half_need(h, want, tight);
+        if (want) {
+            uint32_t share = half_share(h), tight = h->buf.tight;
+
+            need = half_need(h, want, share);
+            if (tight && share > tight && h->buf.real + need > share) {
+                need = half_need(h, want, tight);
+            }
         }
     }
     pool->reserved += need;

@@ -120,6 +120,7 @@ static VnxVtcpConfig config(Input *in, const VnxVtcpConfig *base)
         cfg.flow.slow_start_threshold = b / 16 % 4 * 7000;
         cfg.flow.additive_increase = 1 + b / 64 * 250;
         cfg.flow.decrease_factor = b / 32 * 14;
+        cfg.flow.max_pacing_rate = b % 3 ? 0 : 1000ull << b / 3 % 16;
         cc = vnx_cc_get(b % 32);
         g_strlcpy(cfg.flow.guest_congestion_control, cc ? cc->name : "none",
                   sizeof(cfg.flow.guest_congestion_control));

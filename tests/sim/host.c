@@ -523,6 +523,14 @@ void sim_host_reconfigure(SimHost *h)
     cfg.flow.max_rto_ms = sim_int(r, 500, 10000);
     cfg.flow.mode = h->sim->sc.modes ? sim_int(r, VNX_MODE_ACCELERATE, VNX_MODE_OFF)
                                 : VNX_MODE_ACCELERATE;
+    g_strlcpy(cfg.flow.congestion_control, vnx_cc_get(sim_int(r, 0, 6))->name,
+              sizeof(cfg.flow.congestion_control));
+    cfg.flow.weight = sim_uniform(r) < 0.1 ? 0 : sim_int(r, 1, 1000);
+    cfg.flow.max_window = sim_uniform(r) < 0.2 ? sim_int(r, 1, 100000) : 0;
+    cfg.flow.slow_start_threshold = sim_uniform(r) < 0.2 ? sim_int(r, 1, 100000) : 0;
+    cfg.flow.additive_increase = sim_int(r, 1, 500);
+    cfg.flow.decrease_factor = sim_uniform(r) < 0.5 ? sim_int(r, 0, 99) : 0;
+    cfg.flow.max_pacing_rate = sim_uniform(r) < 0.2 ? sim_int(r, 100000, 5000000) : 0;
     if (!h->vtcp) {
         return;
     }
