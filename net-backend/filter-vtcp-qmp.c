@@ -41,11 +41,7 @@ static int compare_ids(const void *a, const void *b)
     return strcmp((*(FilterVtcp **)a)->id, (*(FilterVtcp **)b)->id);
 }
 
-/*
- * All filters in order of their ids, or the one with @id.
- * Returns NULL and sets @errp when there is none with @id.
- */
-static GPtrArray *find_filters(const char *id, Error **errp)
+GPtrArray *vtcp_find_filters(const char *id, Error **errp)
 {
     GPtrArray *filters = g_ptr_array_new();
 
@@ -145,6 +141,7 @@ static bool list_flow(const VnxVtcpFlowInfo *info, void *opaque)
     flow->has_inner_vlan = key->vlan[1] != VNX_VLAN_NONE;
     flow->inner_vlan = key->vlan[1];
     flow->queue = info->queue;
+    flow->policy = g_strdup(info->policy);
     flow->age_ms = info->age_ns / SCALE_MS;
     flow->idle_ms = info->idle_ns / SCALE_MS;
     flow->to_guest = half(&info->half[VNX_TO_GUEST]);
@@ -169,7 +166,7 @@ VnxVtcpFlowList *qmp_query_vnx_vtcp_flows(const char *id, bool has_after, uint64
                    FLOWS_LIMIT_MAX);
         return NULL;
     }
-    filters = find_filters(id, errp);
+    filters = vtcp_find_filters(id, errp);
     if (!filters) {
         return NULL;
     }
@@ -262,7 +259,7 @@ static VnxVtcpStatistics *statistics(FilterVtcp *s, Error **errp)
 VnxVtcpStatisticsList *qmp_query_vnx_vtcp_stats(const char *id, Error **errp)
 {
     VnxVtcpStatisticsList *list = NULL, **tail = &list;
-    GPtrArray *filters = find_filters(id, errp);
+    GPtrArray *filters = vtcp_find_filters(id, errp);
 
     if (!filters) {
         return NULL;

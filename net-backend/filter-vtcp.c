@@ -182,7 +182,8 @@ static void vtcp_new_engine(FilterVtcp *s)
 
     qemu_guest_getrandom_nofail(seed, sizeof(seed));
     s->vtcp = vnx_vtcp_new(&s->config, &vtcp_ops, s, seed);
-    s->config_changed = false;
+    vnx_vtcp_set_policies(s->vtcp, s->policies, vtcp_now());
+    s->config_changed = s->policies_changed = false;
     s->paused = false;
     s->enabled = true;
     s->active_queues = s->n_queues;     /* until the NIC tells */
@@ -254,6 +255,10 @@ static void vtcp_sync(FilterVtcp *s, int64_t now)
     if (s->config_changed) {
         s->config_changed = false;
         vnx_vtcp_set_config(s->vtcp, &s->config, now, NULL);   /* checked before */
+    }
+    if (s->policies_changed) {
+        s->policies_changed = false;
+        vnx_vtcp_set_policies(s->vtcp, s->policies, now);
     }
     vtcp_tell_offload(s, VNX_TO_GUEST, (VnxOffload) {
         .vnet_len = vnet_len,
@@ -667,7 +672,13 @@ static bool vtcp_check_config(const VnxVtcpConfig *config, Error **errp)
  */
 static void vtcp_change_config(FilterVtcp *s, const VnxVtcpConfig *config, Error **errp)
 {
+    g_autoptr(GError) err = NULL;
+
     if (s->vtcp && !vtcp_check_config(config, errp)) {
+        return;
+    }
+    if (s->vtcp && !vnx_policies_set_defaults(s->policies, &config->flow, &err)) {
+        error_setg(errp, "filter-vtcp: %s", err->message);
         return;
     }
     s->config = *config;
@@ -675,6 +686,12 @@ static void vtcp_change_config(FilterVtcp *s, const VnxVtcpConfig *config, Error
         s->config_changed = true;
         vtcp_service(s);
     }
+}
+
+void vtcp_policies_changed(FilterVtcp *s)
+{
+    s->policies_changed = true;
+    vtcp_service(s);
 }
 
 static void vtcp_get_number(Object *obj, Visitor *v, const char *name, void *opaque,
@@ -836,7 +853,11 @@ static void filter_vtcp_complete(UserCreatable *uc, Error **errp)
         error_setg(errp, "filter-vtcp: queue must be 'all': TCP needs both directions");
         return;
     }
-    if (!vtcp_check_config(&s->config, errp) || !vtcp_find_place(s, &position, errp)) {
+    if (!vtcp_check_config(&s->config, errp) || !vtcp_policies_start(s, errp)) {
+        return;
+    }
+    if (!vtcp_find_place(s, &position, errp)) {
+        g_clear_pointer(&s->policies, vnx_policies_free);
         return;
     }
     for (unsigned i = 0; i < s->n_queues; i++) {
@@ -895,8 +916,14 @@ static void filter_vtcp_cleanup(NetFilterState *nf)
     qemu_bh_delete(s->bh);
     vnx_vtcp_free(s->vtcp);
     s->vtcp = NULL;
+    g_clear_pointer(&s->policies, vnx_policies_free);
     g_free(s->queue);
     g_free(s->id);
+}
+
+static void filter_vtcp_finalize(Object *obj)
+{
+    qapi_free_VnxVtcpPolicyList(FILTER_VTCP(obj)->wanted);
 }
 
 static bool filter_vtcp_can_be_deleted(UserCreatable *uc)
@@ -926,6 +953,7 @@ static void filter_vtcp_class_init(ObjectClass *oc, void *data)
     ucc->complete = filter_vtcp_complete;
     ucc->can_be_deleted = filter_vtcp_can_be_deleted;
     vtcp_fix_place(oc);
+    vtcp_policies_class_init(oc);
 
     for (int i = 0; i < ARRAY_SIZE(vtcp_numbers); i++) {
         const VtcpNumber *n = &vtcp_numbers[i];
@@ -966,6 +994,7 @@ static const TypeInfo filter_vtcp_types[] = {
         .parent = TYPE_NETFILTER,
         .instance_size = sizeof(FilterVtcp),
         .instance_init = filter_vtcp_init,
+        .instance_finalize = filter_vtcp_finalize,
         .class_init = filter_vtcp_class_init,
         .interfaces = (InterfaceInfo[]) {
             { TYPE_VMSTATE_IF },

@@ -12,6 +12,8 @@
 #include "hw/net/vnx/nic-services.h"
 #include "migration/misc.h"
 #include "qemu/timer.h"
+#include "qapi/qapi-types-vnx-object.h"
+#include <vnx/policy.h>
 #include <vnx/vtcp.h>
 
 #define TYPE_FILTER_VTCP "filter-vtcp"
@@ -55,6 +57,9 @@ struct FilterVtcp {
     /* What the engine shall be told, and was. */
     VnxVtcpConfig config;
     bool config_changed;
+    VnxPolicies *policies;          /* NULL until the object is complete */
+    VnxVtcpPolicyList *wanted;      /* ... and these are to be its policies */
+    bool policies_changed;
     bool running;
     bool migrating;
     bool closing;
@@ -77,6 +82,9 @@ struct FilterVtcp {
 
 /* Now, on the clock that the engine knows. */
 int64_t vtcp_now(void);
+
+/* Tell the engine that s->policies is not what it was. */
+void vtcp_policies_changed(FilterVtcp *s);
 
 /* Counters since the object was created, and gauges. */
 void vtcp_stats(FilterVtcp *s, VnxVtcpStats *stats);
@@ -106,6 +114,19 @@ NetFilterState *vtcp_place(FilterVtcp *s, unsigned queue);
 /* From the class's init: properties that tell the place are fixed once it is taken. */
 void vtcp_fix_place(ObjectClass *oc);
 
+/* ---- filter-vtcp-policy.c: policies in QOM and QMP ---- */
+
+/* The object becomes complete: make its list.  Returns false and sets @errp, and there is no
+ * list, if what is wanted cannot be. */
+bool vtcp_policies_start(FilterVtcp *s, Error **errp);
+/* From the class's init: the property. */
+void vtcp_policies_class_init(ObjectClass *oc);
+
+/*
+ * filter-vtcp-qmp.c: all filters in order of their ids, or the one with @id.
+ * Returns NULL and sets @errp when there is none with @id.
+ */
+GPtrArray *vtcp_find_filters(const char *id, Error **errp);
 /* filter-vtcp-qmp.c: the engine has reset a connection. */
 void vtcp_qmp_flow_reset(FilterVtcp *s, const VnxVtcpEvent *ev);
 /* filter-vtcp-qmp.c: the schema's enumerations are the engine's. */

@@ -63,7 +63,7 @@ static bool numbers_check(const VnxPolicySpec *s, GError **err)
         { "vni", s->vni, 0, (1 << 24) - 1 },
         { "protocol", s->protocol, 0, 255 },
         { "dscp", s->dscp, 0, 63 },
-        { "scope bytes", s->scope_bytes, 1, INT64_MAX },
+        { "scope bytes", s->scope_bytes, 1, VNX_SCOPE_BYTES_MAX },
         { "scope ms", s->scope_ms, 1, VNX_SCOPE_MS_MAX },
     };
 

@@ -30,6 +30,7 @@
 #define VNX_POLICY_ID_MAX 64u
 #define VNX_PRIORITY_MAX 65535u
 #define VNX_SCOPE_MS_MAX 31536000000    /* a year */
+#define VNX_SCOPE_BYTES_MAX (INT64_C(1) << 62)
 
 /* A member of VnxPolicySpec that is left out. */
 #define VNX_POLICY_ANY INT64_MIN
@@ -51,7 +52,7 @@ typedef struct VnxPolicySpec {
     const char *prefix[2];      /* "ADDRESS" or "ADDRESS/LENGTH", no bits set behind it */
     int64_t port[2][2];         /* first and last, 0 to 65535; both or neither */
     /* scope; VNX_POLICY_ANY: no such end */
-    int64_t scope_bytes;        /* payload of both directions, in order; at least 1 */
+    int64_t scope_bytes;        /* payload of both directions, in order; 1 to 2^62 */
     int64_t scope_ms;           /* since the flow is established; 1 to VNX_SCOPE_MS_MAX */
     VnxFlowOverride override;
 } VnxPolicySpec;

@@ -466,7 +466,7 @@ static void test_bad(void)
     BAD("source-ports from is 65536", bad.port[0][0] = 65536, bad.port[0][1] = 65536);
     BAD("destination-ports to is 79, but must be from 80 to 65535",
         bad.port[1][0] = 80, bad.port[1][1] = 79);
-    BAD("bytes is 0, but must be from 1", bad.scope_bytes = 0);
+    BAD("bytes is 0, but must be from 1 to 4611686018427387904", bad.scope_bytes = 0);
     BAD("ms is 0, but must be from 1 to 31536000000", bad.scope_ms = 0);
     BAD("ms is 31536000001", bad.scope_ms = VNX_SCOPE_MS_MAX + 1);
     for (unsigned i = 0; i < G_N_ELEMENTS(not_prefixes); i++) {
@@ -546,7 +546,7 @@ static void test_override(void)
         g_assert_cmpmem(&cfg, sizeof(cfg), &base, sizeof(base));
     }
     /* what is left of the struct is padding */
-    g_assert_cmpuint(sizeof(VnxFlowConfig) - bytes, <, sizeof(uint32_t));
+    g_assert_cmpuint(sizeof(VnxFlowConfig) - bytes, <, G_ALIGNOF(VnxFlowConfig));
     g_assert_null(vnx_flow_member_find("bogus"));
 }
 
