@@ -132,8 +132,10 @@ static bool send_frame(VnxHalf *h, uint32_t seq, uint32_t len)
         h->cwr_due = false;
     }
     if (seq_lt(seq, h->nxt)) {
-        v->stats.retransmits++;
-        h->retransmits++;
+        uint32_t n = MAX((got + h->smss - 1) / h->smss, 1);
+
+        v->stats.retransmits += n;
+        h->retransmits += n;
         conn_event(c, &(VnxVtcpEvent) {
             .type = VNX_EVENT_RETRANSMIT,
             .dir = h->dir,

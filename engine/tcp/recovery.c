@@ -288,10 +288,10 @@ void half_lose_on_timeout(VnxHalf *h)
     uint32_t flight = seq_ahead(h->nxt, h->una), lost = q->lost;
     int64_t wait = h->rack.rtt_ns + rack_window(h);
 
-    if (h->backoff == 1) {      /* RFC 5681 3.1: ssthresh not again for the same segment */
-        if (open) {
-            remember(h);
-        }
+    if (open) {
+        remember(h);
+    }
+    if (open || h->backoff == 1) {      /* ssthresh not again for the same segment, RFC 5681 3.1 */
         reduce(h, VNX_CC_LOSS_RTO, MIN(flight, h->cc.cwnd));
     } else {
         h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
@@ -547,6 +547,8 @@ void half_acknowledged(VnxHalf *h, const VnxPacket *p, bool duplicate)
     lost = h->txq.lost;
     if (sack && (h->txq.sacked || lost || h->recovery || h->rto_recovery)) {
         half_detect_losses(h, flight, a.acked + a.sacked);
+    } else {
+        h->reorder_at_ns = VNX_NEVER;
     }
     if (h->recovery && sack) {
         prr_acked(h, a.acked + a.sacked, n && h->txq.lost <= lost);

@@ -214,6 +214,8 @@ static bool ordered(uint32_t a, uint32_t b)
 static bool half_sound(const VnxHalf *h, uint32_t len)
 {
     bool fast = h->state == VNX_HALF_ACCELERATING || h->state == VNX_HALF_DRAINING;
+    /* as far as vTCP can have sent */
+    uint32_t end = h->rcv_nxt + (h->fin_seen && h->fin_seq == h->rcv_nxt);
 
     if (!ordered(h->una, h->s_max) || !ordered(h->una, h->max) ||
         !ordered(h->una, h->nxt) || !ordered(h->nxt, h->max) ||
@@ -223,7 +225,7 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
     if (h->state == VNX_HALF_ACCELERATING &&
         ((!ordered(h->una, h->rcv_nxt) &&
           !(half_finished(h) && h->rcv_nxt == h->fin_seq)) ||
-         !ordered(h->nxt, h->rcv_nxt + 1) || h->buf_seq != h->rcv_nxt - len)) {
+         !ordered(h->nxt, end) || h->buf_seq != h->rcv_nxt - len)) {
         return false;
     }
     if (!len) {
@@ -232,7 +234,7 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
     }
     return fast && len <= SPAN_MAX && h->buf_seq == h->una &&
            h->rcv_nxt == h->buf_seq + len && seq_le(h->early, h->rcv_nxt) &&
-           ordered(h->nxt, h->rcv_nxt + 1) && seq_le(h->rcv_nxt, h->s_max);
+           ordered(h->nxt, end) && seq_le(h->rcv_nxt, h->s_max);
 }
 
 /* Ranges are in order, apart, ahead of sequence, and within what S was allowed to send. */
