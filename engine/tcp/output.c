@@ -259,6 +259,8 @@ static void half_send_new(VnxHalf *h, uint32_t max)
 /* Send what there is to send, and is allowed. */
 void half_output(VnxHalf *h)
 {
+    bool limited = h->cwnd_limited;
+
     if (h->state != VNX_HALF_ACCELERATING && h->state != VNX_HALF_DRAINING) {
         return;
     }
@@ -274,6 +276,9 @@ void half_output(VnxHalf *h)
         if (h->nxt != nxt || h->pace_wake_ns != VNX_NEVER) {
             half_schedule_probe(h);
         }
+    }
+    if (conn_lane(half_conn(h), h->dir)->busy) {
+        h->cwnd_limited |= limited;     /* no news: many ACKs may come before it is over */
     }
     if (h->cc.ops->on_sample && h->nxt == h->rcv_nxt && !h->txq.lost) {
         vnx_rate_app_limited(&h->txq);

@@ -41,10 +41,16 @@ static uint32_t segments(const VnxHalf *h, uint32_t bytes)
 
 /* ---- reductions and their undoing ---- */
 
-static void reduce(VnxHalf *h, VnxCcLoss kind, uint32_t in_flight)
+/*
+ * @flight bytes are outstanding.  They are what RFC 5681 3.1 reduces, for cwnd may be larger than
+ * anybody used.  If it is cwnd that limits the sender it is cwnd: less may be outstanding because
+ * the ACK of half a window has just come, more by limited transmit.
+ */
+static void reduce(VnxHalf *h, VnxCcLoss kind, uint32_t flight)
 {
     h->cc.mss = h->smss;
-    h->cc.ops->on_loss(&h->cc, kind, in_flight, half_conn(h)->v->now);
+    h->cc.ops->on_loss(&h->cc, kind, h->cwnd_limited ? h->cc.cwnd : MIN(flight, h->cc.cwnd),
+                       half_conn(h)->v->now);
     ecn_reduced(h);
 }
 
@@ -179,8 +185,7 @@ static void enter_recovery(VnxHalf *h, uint32_t flight, uint32_t delivered)
     uint32_t outstanding = seq_ahead(h->nxt, h->una) - h->txq.sacked + delivered;
 
     remember(h);
-    /* without what limited transmit has added (RFC 5681 3.2 step 2) */
-    reduce(h, VNX_CC_LOSS_FAST, MIN(flight, h->cc.cwnd));
+    reduce(h, VNX_CC_LOSS_FAST, flight);
     h->recovery = h->at_once = true;
     h->partial = false;
     h->recover = h->max;
@@ -292,7 +297,7 @@ void half_lose_on_timeout(VnxHalf *h)
         remember(h);
     }
     if (open || h->backoff == 1) {      /* ssthresh not again for the same segment, RFC 5681 3.1 */
-        reduce(h, VNX_CC_LOSS_RTO, MIN(flight, h->cc.cwnd));
+        reduce(h, VNX_CC_LOSS_RTO, flight);
     } else {
         h->cc.cwnd = MIN(h->cc.cwnd, h->smss);
     }
@@ -361,7 +366,7 @@ static void tail_probe_acked(VnxHalf *h, const VnxPacket *p, uint32_t flight, bo
     } else if (seq_gt(p->ack, probe->end)) {
         probe->out = false;             /* the probe repaired a loss: that is congestion */
         if (!h->recovery && !h->rto_recovery) {
-            reduce(h, VNX_CC_LOSS_FAST, MIN(flight, h->cc.cwnd));
+            reduce(h, VNX_CC_LOSS_FAST, flight);
             recovered(h);
         }
     }
