@@ -75,6 +75,7 @@ static const Property properties[] = {
     { "mode", "'accelerate'", "''", "mode", "" },
     { "out-of-order", "'pass-through'", "'drop'", "out-of-order", "drop" },
     { "out-of-order", "'queue'", "0", "out-of-order", "string" },
+    { "ecn", "false", "'maybe'", "ecn", "boolean" },
     { "drain-timeout", "12", "-1", "drain-timeout", "uint32" },
     { "drain-timeout", "12", "4294967296", "drain-timeout", "uint32" },
     { "status", "'off'", "'maybe'", "status", "'on' or 'off'" },
