@@ -637,7 +637,7 @@ static void bbr_on_sample(VnxCc *cc, const VnxCcAck *ack)
     if (rate->interval_ns) {
         sample = MIN(rate->delivered, UINT32_MAX) * NS_PER_S / rate->interval_ns;
     }
-    if (ack->lost || ack->marked) {
+    if (ack->lost) {
         note_loss(s, rate);
     }
     s->bw_latest = MAX(s->bw_latest, sample);
@@ -679,8 +679,9 @@ static void bbr_on_loss(VnxCc *cc, VnxCcLoss kind, uint32_t in_flight, int64_t n
 {
     BbrState *s = cc->state;
 
-    if (kind == VNX_CC_LOSS_ECN) {
-        return;                 /* on_sample() hears of each mark */
+    if (kind == VNX_CC_LOSS_ECN) {      /* this round trip is one with losses */
+        note_loss(s, &(VnxCcRate) { .total = s->round_end });
+        return;
     }
     save_cwnd(s, cc);
     s->recovery = true;
