@@ -63,6 +63,9 @@ void half_set_una(VnxHalf *h, uint32_t una)
 {
     half_conn(h)->v->undelivered -= half_undelivered(h);
     h->una = una;
+    /* what una has passed is history, and would look like the future after 2 GiB */
+    h->early = seq_max(h->early, una);
+    h->trouble = seq_max(h->trouble, una);
     half_conn(h)->v->undelivered += half_undelivered(h);
 }
 

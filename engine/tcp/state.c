@@ -217,7 +217,7 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
     /* as far as vTCP can have sent */
     uint32_t end = h->rcv_nxt + (h->fin_seen && h->fin_seq == h->rcv_nxt);
 
-    if (!ordered(h->una, h->s_max) || !ordered(h->una, h->max) ||
+    if (!ordered(h->una, h->early) || !ordered(h->una, h->s_max) || !ordered(h->una, h->max) ||
         !ordered(h->una, h->nxt) || !ordered(h->nxt, h->max) ||
         h->r_wnd_max > SPAN_MAX || (h->path_mss && h->path_mss < VNX_MSS_MIN)) {
         return false;
@@ -230,7 +230,7 @@ static bool half_sound(const VnxHalf *h, uint32_t len)
     }
     if (!len) {
         /* nothing held, so nothing owed */
-        return seq_le(h->early, h->una) && (!fast || seq_le(h->rcv_nxt, h->una));
+        return h->early == h->una && (!fast || seq_le(h->rcv_nxt, h->una));
     }
     return fast && len <= SPAN_MAX && h->buf_seq == h->una &&
            h->rcv_nxt == h->buf_seq + len && seq_le(h->early, h->rcv_nxt) &&

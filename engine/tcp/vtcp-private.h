@@ -10,7 +10,7 @@
  *           S ──data──▶ [rcv_nxt ... buffer ... nxt ... una] ──data──▶ R
  *           S ◀──ACK─── early, adv_edge        una, r_edge ◀──ACK───── R
  *
- *   una <= nxt <= max <= rcv_nxt <= s_max       una, early <= rcv_nxt
+ *   una <= nxt <= max <= rcv_nxt <= s_max       una <= early <= rcv_nxt
  *   the buffer holds [buf_seq, rcv_nxt) in order, and buf_seq <= una while
  *   something was acknowledged early (in JOINING una may still be below it)
  *   beyond a hole at rcv_nxt it may hold the ranges of ooo, all below s_max and

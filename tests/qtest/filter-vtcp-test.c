@@ -533,6 +533,83 @@ static void test_snapshot(void)
     unlink(path);
 }
 
+/*
+ * U5: the filter's part of a snapshot, its length and its content, in hundreds of ways not
+ * what was saved.  It is refused, or what came of it can be lived with; then the right one
+ * is loaded.  (What QEMU saves lies in the image as it is.)
+ */
+static void test_malformed_state(void)
+{
+    const char *section = "filter-vtcp/f0/filter-vtcp";
+    const size_t head = strlen(section) + 4 + 4;    /* instance and version */
+    const int tries = g_test_slow() ? 3000 : 500;
+    g_autofree char *path = NULL;
+    g_autofree char *args = NULL;
+    g_autofree char *image = NULL;
+    g_autofree uint8_t *bad = NULL;
+    const uint8_t *good;
+    gsize size;
+    off_t at;
+    int refused = 0, fd;
+    World *w;
+
+    if (!have_qemu_img()) {
+        g_test_skip("no qemu-img");
+        return;
+    }
+    fd = g_file_open_tmp("vnx-snapshot-XXXXXX", &path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    mkqcow2(path, 16);
+    args = g_strdup_printf(VTCP " -m 16 -drive if=none,format=qcow2,file=%s", path);
+    w = connected(args);
+    hello_to_guest(w);
+    say(w, GUEST, PORT, ACK | PSH, 1, 1, "answer");
+    hear(w, REMOTE, PORT, ACK, 1, 6, "answer");
+    qtest_qmp_assert_success(w->qts, "{ 'execute': 'stop' }");
+    snapshot(w, "savevm");
+
+    g_assert_true(g_file_get_contents(path, &image, &size, NULL));
+    good = memmem(image, size, section, strlen(section));
+    g_assert_nonnull(good);
+    good += head;
+    at = (const char *)good - image;
+    size = 4 + ldl_be_p(good);
+    g_assert_cmpint(size, >, 100);
+    g_assert_cmpint(size, <, 10000);
+    close(fd);
+    fd = open(path, O_RDWR);        /* mkqcow2() may have replaced it */
+    g_assert_cmpint(fd, >=, 0);
+
+    bad = g_malloc(size);
+    for (int i = 0; i < tries; i++) {
+        g_autofree char *said = NULL;
+
+        memcpy(bad, good, size);
+        for (int n = g_test_rand_int_range(1, 4); n--; ) {
+            bad[g_test_rand_int_range(0, size)] ^= g_test_rand_int_range(1, 256);
+        }
+        g_assert_cmpint(pwrite(fd, bad, size, at), ==, size);
+        said = qtest_hmp(w->qts, "loadvm vnx");
+        if (*said) {
+            refused++;
+        } else {
+            qtest_qmp_assert_success(w->qts, "{ 'execute': 'cont' }");
+            qtest_clock_step(w->qts, 3 * NANOSECONDS_PER_SECOND);
+            qtest_qmp_assert_success(w->qts, "{ 'execute': 'stop' }");
+        }
+    }
+    g_test_message("%d of %d refused", refused, tries);
+    g_assert_cmpint(refused, >, tries / 4);
+    g_assert_cmpint(refused, <, tries);
+    g_assert_cmpint(pwrite(fd, good, size, at), ==, size);
+    snapshot(w, "loadvm");
+    g_assert_cmpint(vtcp_stat(w, "flows"), ==, 1);
+    g_assert_cmpint(vtcp_stat(w, "undelivered"), ==, 11);
+    close(fd);
+    world_free(w);
+    unlink(path);
+}
+
 /* A QEMU that ends with data in hand does not end in silence. */
 static void test_quit(void)
 {
@@ -569,5 +646,6 @@ int main(int argc, char **argv)
     qtest_add_func("/vnx/vtcp/T9-U3/migration", test_migration);
     qtest_add_func("/vnx/vtcp/T9-U3/saved-and-resumed", test_saved_and_resumed);
     qtest_add_func("/vnx/vtcp/T9-U3/snapshot", test_snapshot);
+    qtest_add_func("/vnx/vtcp/U3-U5/malformed-state", test_malformed_state);
     return g_test_run();
 }

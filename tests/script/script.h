@@ -141,6 +141,8 @@ typedef struct World {
 
     jmp_buf failed;
     char *failure;
+    const char *states;         /* directory for saved states; NULL: none */
+    unsigned n_states;
     int fail_line;              /* expect-failure; 0: none */
     char *fail_text;
 

@@ -18,6 +18,7 @@
 
 typedef struct Options {
     gboolean verbose, migrate;
+    char *states;
     int only;                   /* 4, 6; 0: both */
 } Options;
 
@@ -60,7 +61,8 @@ static bool run_one(const char *file, char **lines, int family, bool mirrored,
     w->lines = lines;
     w->family = family;
     w->mirrored = mirrored;
-    w->migrating = o->migrate;
+    w->migrating = o->migrate || o->states;
+    w->states = o->states;
     w->now_ns = START_NS;
     w->n_queues = 1;
     vnx_vtcp_config_init(&w->cfg);
@@ -149,6 +151,8 @@ int main(int argc, char **argv)
         { "ip", 'i', 0, G_OPTION_ARG_INT, &o.only, "run in this family only", "4|6" },
         { "migrate", 'm', 0, G_OPTION_ARG_NONE, &o.migrate,
           "save and load before each segment", NULL },
+        { "write-states", 0, 0, G_OPTION_ARG_FILENAME, &o.states,
+          "and write what was saved, as seeds of the fuzz target state", "DIR" },
         { NULL }
     };
     GOptionContext *ctx = g_option_context_new("FILE... - vTCP script tests");

@@ -382,6 +382,30 @@ void after_push(World *w)
     }
 }
 
+/* As a seed of the fuzz target "state": control bytes, no magic number, no version. */
+static void write_state(World *w, const GByteArray *state)
+{
+    static const uint8_t control[] = { 2, 0, 1 };
+    GByteArray *seed;
+    char *base, *name;
+
+    if (!w->states) {
+        return;
+    }
+    seed = g_byte_array_new();
+    base = g_path_get_basename(w->file);
+    base[strcspn(base, ".")] = 0;
+    name = g_strdup_printf("%s/%s-%u", w->states, base, w->n_states++);
+    g_byte_array_append(seed, control, sizeof(control));
+    g_byte_array_append(seed, state->data + 8, state->len - 8);
+    if (!g_file_set_contents(name, (char *)seed->data, seed->len, NULL)) {
+        fail(w, "cannot write %s", name);
+    }
+    g_byte_array_free(seed, TRUE);
+    g_free(base);
+    g_free(name);
+}
+
 void migrate(World *w)
 {
     GByteArray *state;
@@ -393,6 +417,7 @@ void migrate(World *w)
     w->in_call = true;
     vnx_vtcp_set_paused(w->vtcp, true, w->now_ns);
     state = vnx_vtcp_save(w->vtcp, w->now_ns);
+    write_state(w, state);
     vnx_vtcp_free(w->vtcp);
     w->vtcp = dest;
     vnx_vtcp_set_paused(dest, true, w->now_ns);
