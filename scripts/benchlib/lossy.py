@@ -19,7 +19,7 @@ from .report import result
 ROUNDS = int(os.environ.get("VNX_BENCH_ROUNDS", 6))
 RTT_MS = 20
 LOSSES = {"0.1": 1, "1": 10}                # percent -> the relay's permille
-BYTES = {"0.1": 16 << 20, "1": 4 << 20}
+BYTES = {"0.1": 32 << 20, "1": 4 << 20}
 TRANSFER_SECONDS = 120
 
 
