@@ -210,7 +210,7 @@ static bool half_repeat(VnxHalf *h, uint32_t max)
 
         data = MIN(data, end - begin);
         len = MIN(MIN(data, max), seq_ahead(h->r_edge, begin));
-        if (data && !len) {
+        if (!len && !(h->fin_seen && begin == h->fin_seq && begin == h->rcv_nxt)) {
             return false;               /* R took its window back */
         }
         allowed = half_allowed(h, len);
