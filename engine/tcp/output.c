@@ -35,6 +35,9 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
     b->csum_partial = offload->csum && offload->vnet_len;
     b->ip_id = from->ip_id++;
     b->flags |= ecn_flags(c, dir, (b->flags & VNX_TCP_RST) | (from->ece ? VNX_TCP_ECE : 0));
+    if (!b->payload_len && !(b->flags & VNX_TCP_RST)) {     /* data needs the room itself */
+        b->n_sack = half_sack(acks, b->sack, b->timestamp ? 3 : VNX_SACK_MAX);
+    }
 }
 
 /* True if the frame went out: S of the half that it acknowledges knows ACK and window. */
@@ -59,6 +62,9 @@ static bool build_emit(VnxConn *c, VnxDir dir, const VnxBuild *b)
         return false;
     }
     half_told(&c->half[!dir], b->ack, b->window);
+    if (b->n_sack) {
+        half_dsack_told(&c->half[!dir]);
+    }
     return true;
 }
 
@@ -287,7 +293,7 @@ void half_output(VnxHalf *h)
 }
 
 /*
- * An ACK to S of half @h, in the other direction and in R's name, with the SACK blocks there are.
+ * An ACK to S of half @h, in the other direction and in R's name.
  * @again: a duplicate ACK; it leaves the window as it is.
  */
 bool half_send_ack(VnxHalf *h, bool again)
@@ -301,13 +307,8 @@ bool half_send_ack(VnxHalf *h, bool again)
     if (again) {
         b.window = half_window_told(h, b.ack);
     }
-    b.n_sack = half_sack(h, b.sack, b.timestamp ? 3 : VNX_SACK_MAX);
     if (!build_emit(c, dir, &b)) {
         return false;
-    }
-    if (h->dsack.start != h->dsack.end) {
-        h->dsack.end = h->dsack.start;
-        c->v->stats.dsacks_sent++;
     }
     c->v->stats.early_acks++;
     return true;

@@ -59,6 +59,15 @@ bool half_dsack(VnxHalf *h, uint32_t start, uint32_t end)
     return true;
 }
 
+/* It has been reported, which is done once. */
+void half_dsack_told(VnxHalf *h)
+{
+    if (h->dsack.start != h->dsack.end) {
+        h->dsack.end = h->dsack.start;
+        half_conn(h)->v->stats.dsacks_sent++;
+    }
+}
+
 /* The SACK blocks that an ACK to S has to carry, up to @max of them. */
 unsigned half_sack(const VnxHalf *h, VnxSackBlock *block, unsigned max)
 {
@@ -155,8 +164,10 @@ void half_absorb_queue(VnxHalf *h)
 static bool half_store_ahead(VnxHalf *h, const VnxPacket *p, uint32_t seq, uint32_t end)
 {
     VnxVtcp *v = half_conn(h)->v;
-    uint32_t more = seq_ahead(end, h->rcv_nxt + h->buf.ahead);
-    bool unreserved = h->reserved < more;
+    uint32_t there = h->rcv_nxt + vnx_segbuf_allocated(&h->buf);
+    uint32_t more = seq_ahead(end, there);
+    /* up to R's edge nothing is reserved: others' promises come first */
+    bool unreserved = more && (h->reserved < more || seq_lt(there, h->r_edge));
 
     if ((h->ooo && !vnx_ooo_fits(h->ooo, seq, end)) ||
         (unreserved && end - h->rcv_nxt > half_grant(h)) ||

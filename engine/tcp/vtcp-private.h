@@ -456,6 +456,7 @@ void half_ack_soon(VnxHalf *h);
 void half_ack_now(VnxHalf *h);
 void half_count_duplicate(VnxHalf *h, uint32_t bytes);
 bool half_dsack(VnxHalf *h, uint32_t start, uint32_t end);
+void half_dsack_told(VnxHalf *h);
 unsigned half_sack(const VnxHalf *h, VnxSackBlock *block, unsigned max);
 void half_receive_ahead(VnxHalf *h, const VnxPacket *p, uint32_t edge, bool take_fin);
 void half_absorb_queue(VnxHalf *h);

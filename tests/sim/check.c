@@ -9,14 +9,19 @@
  *    by the sender;
  *  - no ACK covers what its receiver has not sent, nor a FIN that the other end has not
  *    acknowledged itself;
- *  - the right edge of the window never moves left.
+ *  - the right edge of the window never moves left;
+ *  - SACK blocks are sound (RFC 2018, RFC 2883), of what vTCP has got, and what was reported
+ *    once is reported as long as there is room for it.
  * Frames that pass are the end hosts' own and are only remembered.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <string.h>
+
 #include "sim.h"
 
+enum { SEEN = 1, SACKED = 2 };  /* by vTCP; by vTCP's own ACKs */
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, CWR = 128 };
 
 /* What one side of a connection has said; numbers are in sequence space. */
@@ -37,6 +42,7 @@ typedef struct Side {
     uint32_t told_edge[2];
     bool out;                   /* payload of it has left vTCP, up to ... */
     uint32_t out_max;
+    GByteArray *bytes;          /* flags of each byte of its sequence space */
     uint32_t wl1; /* the highest SEQ that came with a window, RFC 9293 3.3.1 */
 } Side;
 
@@ -54,9 +60,21 @@ static bool after(uint32_t a, uint32_t b)
     return (int32_t)(a - b) > 0;
 }
 
+static void watch_free(gpointer opaque)
+{
+    Watch *w = opaque;
+
+    for (int side = 0; side < 2; side++) {
+        if (w->side[side].bytes) {
+            g_byte_array_unref(w->side[side].bytes);
+        }
+    }
+    g_free(w);
+}
+
 void sim_check_init(Sim *sim)
 {
-    sim->watch = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    sim->watch = g_hash_table_new_full(NULL, NULL, NULL, watch_free);
 }
 
 void sim_check_destroy(Sim *sim)
@@ -77,6 +95,35 @@ static Watch *lookup(Sim *sim, int dir, const SimTcp *t)
         g_hash_table_insert(sim->watch, key, w);
     }
     return w;
+}
+
+static void mark(Side *s, uint32_t start, uint32_t end, uint8_t flag)
+{
+    uint32_t to = end - s->isn, old;
+
+    if (to > 1u << 26) {
+        return;                 /* of another connection of these ports */
+    }
+    if (!s->bytes) {
+        s->bytes = g_byte_array_new();
+    }
+    old = s->bytes->len;
+    if (to > old) {
+        g_byte_array_set_size(s->bytes, to);
+        memset(s->bytes->data + old, 0, to - old);
+    }
+    for (uint32_t i = MIN(start - s->isn, to); i < to; i++) {
+        s->bytes->data[i] |= flag;
+    }
+}
+
+/* The end of the bytes marked with @flag from @seq on; @seq if that is not one. */
+static uint32_t run_end(const Side *s, uint32_t seq, uint8_t flag)
+{
+    while (s->bytes && seq - s->isn < s->bytes->len && s->bytes->data[seq - s->isn] & flag) {
+        seq++;
+    }
+    return seq;
 }
 
 static uint32_t window(const Watch *w, int from, const SimTcp *t)
@@ -184,6 +231,50 @@ static void check_edge(Sim *sim, const Watch *w, int dir, const SimTcp *t)
     }
 }
 
+/* The SACK blocks of an ACK that vTCP has made for @to. */
+static void check_sack(Sim *sim, Side *to, const SimTcp *t)
+{
+    const uint32_t (*b)[2] = t->sack;
+    bool again = t->n_sack && (!after(b[0][1], t->ack) ||
+                               (t->n_sack > 1 && !after(b[1][0], b[0][0]) &&
+                                !after(b[0][1], b[1][1])));
+
+    for (unsigned i = 0; i < t->n_sack; i++) {
+        if (!after(b[i][1], b[i][0]) || (i >= again && !after(b[i][0], t->ack)) ||
+            after(b[i][1], to->snd_max)) {
+            sim_fail(sim, "SACK block %u:%u with ACK %u of %u", b[i][0], b[i][1], t->ack,
+                     to->snd_max);
+            return;
+        }
+        if (after(b[i][1], run_end(to, b[i][0], SEEN))) {
+            sim_fail(sim, "SACK block %u:%u of what did not arrive", b[i][0], b[i][1]);
+        }
+        for (unsigned k = again; k < i; k++) {
+            if (!after(b[k][0], b[i][1]) && !after(b[i][0], b[k][1])) {
+                sim_fail(sim, "SACK blocks %u:%u and %u:%u touch", b[k][0], b[k][1],
+                         b[i][0], b[i][1]);
+            }
+        }
+        mark(to, b[i][0], b[i][1], SACKED);
+    }
+    if (t->payload_len || t->n_sack >= (t->has_ts ? 3 : 4) || !to->bytes) {
+        return;
+    }
+    /* what follows the ACK without a hole is held, unacknowledged, while a half drains */
+    for (uint32_t i = run_end(to, t->ack, SEEN) - to->isn; i < to->bytes->len; i++) {
+        bool told = !(to->bytes->data[i] & SACKED);
+
+        for (unsigned k = again; k < t->n_sack && !told; k++) {
+            told = i >= b[k][0] - to->isn && i < b[k][1] - to->isn;
+        }
+        if (!told) {
+            sim_fail(sim, "vTCP does not know any more what it had reported by SACK: %u",
+                     i + to->isn);
+            return;
+        }
+    }
+}
+
 void sim_check_input(Sim *sim, int dir, const SimFrame *f)
 {
     const uint8_t *packet;
@@ -203,6 +294,9 @@ void sim_check_input(Sim *sim, int dir, const SimFrame *f)
         from->snd_max = end_of(&t);
     } else if (from->known && !(t.flags & RST) && after(end_of(&t), from->snd_max)) {
         from->snd_max = end_of(&t);
+    }
+    if (from->known && t.payload_len && !w->reused) {
+        mark(from, t.seq, t.seq + t.payload_len, SEEN);
     }
     if ((t.flags & FIN) && from->known) {
         from->fin = true;
@@ -287,6 +381,9 @@ void sim_check_output(Sim *sim, int dir, const SimFrame *f, SimHow how)
     }
     if (t.flags & ACK) {
         check_edge(sim, w, dir, &t);
+    }
+    if (how == SIM_EMITTED) {
+        check_sack(sim, to, &t);
     }
     told(w, dir, &t);
 }
