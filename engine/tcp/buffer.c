@@ -97,11 +97,6 @@ static uint64_t chunk_end(const VnxChunk *c)
     return c->pos + c->size;
 }
 
-uint32_t vnx_segbuf_allocated(const VnxSegBuf *b)
-{
-    return b->tail ? chunk_end(b->tail) - b->start - b->len : 0;
-}
-
 uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap)
 {
     /* What is left is filled with chunks of any class, so headers may take one

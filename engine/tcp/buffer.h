@@ -79,7 +79,10 @@ uint32_t vnx_segbuf_max_chunk(uint32_t cap);
 uint32_t vnx_segbuf_room(const VnxSegBuf *b, uint32_t cap);
 
 /* The part of it for which there is memory already. */
-uint32_t vnx_segbuf_allocated(const VnxSegBuf *b);
+static inline uint32_t vnx_segbuf_allocated(const VnxSegBuf *b)
+{
+    return b->tail ? b->tail->pos + b->tail->size - b->start - b->len : 0;
+}
 
 /*
  * Write @len payload bytes of @p from payload offset @off: behind those in order, which

@@ -230,6 +230,12 @@ static uint32_t half_target_edge(VnxHalf *h)
     return h->rcv_nxt + MIN(want, half_grant(h));
 }
 
+/* What of the window S has been given, ACK @ack taken off. */
+static inline uint32_t promised_field(const VnxHalf *h, uint32_t ack, unsigned shift)
+{
+    return (seq_ahead(h->adv_edge, ack) + (1u << shift) - 1) >> shift;
+}
+
 /*
  * The window field for an ACK of @ack to S.  Rounding up to the scale may promise
  * less than one unit more than there is: vnx_segbuf_room() leaves a chunk.
@@ -241,7 +247,7 @@ uint32_t half_window(VnxHalf *h, uint32_t ack)
     uint32_t field = seq_ahead(target, ack) >> shift;
 
     if (h->state != VNX_HALF_OBSERVING || half_conn(h)->state == VNX_FLOW_RESET) {
-        field = MAX(field, half_window_told(h, ack));
+        field = MAX(field, promised_field(h, ack, shift));
     }
     return MIN(field, UINT16_MAX);
 }
@@ -250,9 +256,8 @@ uint32_t half_window(VnxHalf *h, uint32_t ack)
 uint32_t half_window_told(const VnxHalf *h, uint32_t ack)
 {
     unsigned shift = half_conn((VnxHalf *)h)->end[h->dir].wscale;
-    uint32_t unit = 1u << shift;
 
-    return MIN((seq_ahead(h->adv_edge, ack) + unit - 1) >> shift, UINT16_MAX);
+    return MIN(promised_field(h, ack, shift), UINT16_MAX);
 }
 
 /* A segment with this ACK number and window field is on its way to S. */

@@ -294,8 +294,9 @@ static VnxVerdict input_fast(VnxConn *c, VnxHalf *d, VnxPacket *p)
     if (fin) {
         half_drop_queue(d);             /* behind its FIN S has nothing to say */
         half_take_fin(d);
+    } else if (hole) {
+        half_absorb_queue(d);
     }
-    half_absorb_queue(d);
     if (fresh) {
         v->stats.early_ack_bytes += d->rcv_nxt - start;
         d->early_acked_bytes += d->rcv_nxt - start;

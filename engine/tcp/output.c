@@ -35,7 +35,8 @@ static void build_init(VnxConn *c, VnxDir dir, VnxBuild *b)
     b->csum_partial = offload->csum && offload->vnet_len;
     b->ip_id = from->ip_id++;
     b->flags |= ecn_flags(c, dir, (b->flags & VNX_TCP_RST) | (from->ece ? VNX_TCP_ECE : 0));
-    if (!b->payload_len && !(b->flags & VNX_TCP_RST)) {     /* data needs the room itself */
+    if (half_has_sack(acks) && !b->payload_len && !(b->flags & VNX_TCP_RST)) {
+        /* with payload it would not fit */
         b->n_sack = half_sack(acks, b->sack, b->timestamp ? 3 : VNX_SACK_MAX);
     }
 }

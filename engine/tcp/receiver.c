@@ -141,9 +141,6 @@ void half_absorb_queue(VnxHalf *h)
     VnxOoo *o = h->ooo;
     uint32_t n;
 
-    if (!o) {
-        return;
-    }
     n = vnx_ooo_advance(o, h->rcv_nxt) - h->rcv_nxt;
     vnx_segbuf_extend(&h->buf, n);
     h->rcv_nxt += n;

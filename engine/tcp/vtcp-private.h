@@ -353,6 +353,12 @@ static inline bool half_has_hole(const VnxHalf *h)
     return h->ooo && h->ooo->n;
 }
 
+/* There is something to tell S by SACK, if it understands. */
+static inline bool half_has_sack(const VnxHalf *h)
+{
+    return h->ooo || h->dsack.start != h->dsack.end;
+}
+
 /* S was told that vTCP has bytes of it that R has not acknowledged. */
 static inline bool half_owes(const VnxHalf *h)
 {
