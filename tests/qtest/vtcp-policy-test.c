@@ -307,14 +307,14 @@ static void test_no_filter(void)
 
 #define MANY 10000
 
-static char *many(const char *member)
+/* No longer than they must be: QEMU reads QMP byte by byte, 5 to 10 us for each. */
+static char *many(int n)
 {
     GString *s = g_string_new("'filter': 'f0', 'policies': [ ");
 
-    for (int i = 0; i < MANY; i++) {
-        g_string_append_printf(s, "%s{ 'id': 'p%d', 'priority': %d, 'match': { 'source': "
-                               "'203.%d.%d.0/24' }, 'config': { '%s': 5 } }",
-                               i ? ", " : "", i, i % 100, i / 256, i % 256, member);
+    for (int i = 0; i < n; i++) {
+        g_string_append_printf(s, "%s{'id':'p%d','match':{'source':'203.%d.%d.0/24'}}",
+                               i ? "," : "", i, i / 256, i % 256);
     }
     g_string_append(s, " ]");
     return g_string_free(s, false);
@@ -324,7 +324,7 @@ static char *many(const char *member)
 static void test_many(void)
 {
     QTestState *qts = qtest_init(HUB FILTER);
-    g_autofree char *all = many("weight");
+    g_autofree char *all = many(MANY);
     g_autofree char *wrong = g_strdup_printf("%.*s, { 'id': 'p0' } ]", (int)strlen(all) - 2,
                                              all);
     QList *list;
@@ -332,7 +332,6 @@ static void test_many(void)
     bad(qts, REPLACE, wrong, "id 'p0' is that of another");
     qobject_unref(no_policies(qts));
     good(qts, REPLACE, all);
-    bad(qts, REPLACE, wrong, "id 'p0' is that of another");
     good(qts, DEL, "'filter': 'f0', 'id': 'p9999'");
     good(qts, ADD, "'filter': 'f0', 'policy': { 'id': 'p9999', 'priority': 65535 }");
     list = policies(qts, "'id': 'f0'");
@@ -370,11 +369,11 @@ static void expect_counts(World *w, int64_t hits, int64_t flows)
     qobject_unref(list);
 }
 
-/* A policy holds for a live connection from the moment of the command, among 10,000. */
+/* A policy holds for a live connection from the moment of the command, among others. */
 static void test_live(void)
 {
     World *w = world_new("-object filter-vtcp,id=f0,netdev=n0");
-    g_autofree char *all = many("weight");
+    g_autofree char *all = many(1000);
 
     guest_start(w, 0, 16);
     good(w->qts, REPLACE, all);

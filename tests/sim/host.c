@@ -440,12 +440,20 @@ void sim_host_reoffer(SimHost *h)
 static void create(SimHost *h, const VnxVtcpConfig *cfg)
 {
     uint8_t seed[16];
+    GError *err = NULL;
 
     for (unsigned i = 0; i < sizeof(seed); i++) {
         seed[i] = sim_rand(&h->rng);
     }
     h->vtcp = vnx_vtcp_new(cfg, &ops, h, seed);
     vnx_vtcp_set_queues(h->vtcp, QUEUES);
+    if (!h->policies) {
+        h->policies = vnx_policies_new(&cfg->flow);
+    } else if (!vnx_policies_set_defaults(h->policies, &cfg->flow, &err)) {
+        sim_fail(h->sim, "defaults refused: %s", err->message);
+        g_error_free(err);
+    }
+    vnx_vtcp_set_policies(h->vtcp, h->policies, host_now(h));
     offer(h);
     vnx_vtcp_set_enabled(h->vtcp, h->enabled, host_now(h));
     if (h->paused) {
@@ -508,6 +516,69 @@ void sim_host_migrate(SimHost *h)
     g_byte_array_unref(state);
 }
 
+/* A policy for some of the connections, for some time, that changes something. */
+static VnxPolicySpec random_policy(SimHost *h, const char *id)
+{
+    SimRng *r = &h->rng;
+    VnxPolicySpec s;
+
+    vnx_policy_spec_init(&s);
+    s.id = id;
+    s.priority = sim_int(r, 0, 3);
+    if (sim_chance(r, 0.3)) {
+        s.opener = sim_int(r, 0, 1);
+    }
+    if (sim_chance(r, 0.3)) {
+        s.ip_version = sim_chance(r, 0.5) ? 4 : 6;
+    }
+    if (sim_chance(r, 0.3)) {
+        s.port[VNX_SOURCE][0] = 0;
+        s.port[VNX_SOURCE][1] = sim_int(r, 0, 65535);
+    }
+    if (sim_chance(r, 0.5)) {
+        s.scope_bytes = sim_int(r, 1, 300000);
+    }
+    if (sim_chance(r, 0.3)) {
+        s.scope_ms = sim_int(r, 1, 3000);
+    }
+    vnx_flow_override_number(&s.override, "dupack-threshold", sim_int(r, 2, 10), NULL);
+    vnx_flow_override_number(&s.override, "flow-buffer-size", 65536ll << sim_int(r, 0, 6),
+                             NULL);
+    if (sim_chance(r, 0.5)) {
+        vnx_flow_override_number(&s.override, "max-window", sim_int(r, 1, 200000), NULL);
+    }
+    if (sim_chance(r, 0.5)) {
+        vnx_flow_override_name(&s.override, "congestion-control",
+                               vnx_cc_get(sim_int(r, 0, 2))->name, NULL);
+    }
+    if (h->sim->sc.modes && sim_chance(r, 0.3)) {
+        vnx_flow_override_number(&s.override, "mode", VNX_MODE_OBSERVE, NULL);
+    }
+    if (sim_chance(r, 0.2)) {
+        vnx_flow_override_number(&s.override, "weight", sim_int(r, 0, 300), NULL);
+    }
+    return s;
+}
+
+/* Other policies, in mid-flight. */
+static void change_policies(SimHost *h)
+{
+    static const char *const ids[] = { "a", "b", "c", "d", "e" };
+    VnxPolicySpec specs[G_N_ELEMENTS(ids)];
+    int n = sim_int(&h->rng, 0, G_N_ELEMENTS(ids));
+    GError *err = NULL;
+
+    for (int i = 0; i < n; i++) {
+        specs[i] = random_policy(h, ids[i]);
+    }
+    if (!vnx_policies_replace(h->policies, specs, n, &err)) {
+        sim_fail(h->sim, "policies refused: %s", err->message);
+        g_error_free(err);
+    }
+    sim_note(h->sim, "vTCP has %d policies", n);
+    vnx_vtcp_set_policies(h->vtcp, h->policies, host_now(h));
+}
+
 void sim_host_reconfigure(SimHost *h)
 {
     VnxVtcpConfig cfg = config(h);
@@ -536,10 +607,12 @@ void sim_host_reconfigure(SimHost *h)
     }
     sim_note(h->sim, "vTCP is configured: mode %d, flow buffer %u, buffer %" PRIu64,
              cfg.flow.mode, cfg.flow.flow_buffer_size, cfg.buffer_size);
-    if (!vnx_vtcp_set_config(h->vtcp, &cfg, host_now(h), &err)) {
+    if (!vnx_policies_set_defaults(h->policies, &cfg.flow, &err) ||
+        !vnx_vtcp_set_config(h->vtcp, &cfg, host_now(h), &err)) {
         sim_fail(h->sim, "configuration refused: %s", err->message);
         g_error_free(err);
     }
+    change_policies(h);
     schedule(h);
     arm(h);
 }
@@ -565,6 +638,7 @@ void sim_host_destroy(SimHost *h)
     if (h->vtcp) {
         vnx_vtcp_free(h->vtcp);
     }
+    vnx_policies_free(h->policies);
     sim_timer_cancel(&h->sim->clock, &h->bh);
     sim_timer_cancel(&h->sim->clock, &h->deadline);
     sim_timer_cancel(&h->sim->clock, &h->unbusy);

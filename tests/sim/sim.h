@@ -24,6 +24,7 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
+#include <vnx/policy.h>
 #include <vnx/vtcp.h>
 
 #include "clock.h"
@@ -112,6 +113,7 @@ struct SimNode {
 typedef struct SimHost {
     Sim *sim;
     VnxVtcp *vtcp;              /* NULL: frames go straight through */
+    VnxPolicies *policies;      /* NULL until there was a vTCP */
     bool enabled;
     bool paused;
     bool remove_wanted;
