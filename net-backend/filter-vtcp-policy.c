@@ -306,8 +306,8 @@ void qmp_vnx_vtcp_policy_add(const char *filter, VnxVtcpPolicy *policy, Error **
     VnxPolicySpec spec;
 
     if (s) {
-        done(s, to_spec(policy, &spec, &err) && vnx_policies_add(s->policies, &spec, &err),
-             &err, errp);
+        done(s, to_spec(policy, &spec, &err) &&
+                vnx_policies_add(s->policies, &spec, &err), &err, errp);
     }
 }
 
@@ -318,8 +318,8 @@ void qmp_vnx_vtcp_policy_set(const char *filter, VnxVtcpPolicy *policy, Error **
     VnxPolicySpec spec;
 
     if (s) {
-        done(s, to_spec(policy, &spec, &err) && vnx_policies_set(s->policies, &spec, &err),
-             &err, errp);
+        done(s, to_spec(policy, &spec, &err) &&
+                vnx_policies_set(s->policies, &spec, &err), &err, errp);
     }
 }
 

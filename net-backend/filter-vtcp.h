@@ -116,8 +116,10 @@ void vtcp_fix_place(ObjectClass *oc);
 
 /* ---- filter-vtcp-policy.c: policies in QOM and QMP ---- */
 
-/* The object becomes complete: make its list.  Returns false and sets @errp, and there is no
- * list, if what is wanted cannot be. */
+/*
+ * The object becomes complete: make its list.  Returns false and sets @errp, and there is
+ * no list, if what is wanted cannot be.
+ */
 bool vtcp_policies_start(FilterVtcp *s, Error **errp);
 /* From the class's init: the property. */
 void vtcp_policies_class_init(ObjectClass *oc);

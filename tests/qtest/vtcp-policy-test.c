@@ -76,8 +76,9 @@ static void expect_ids(QTestState *qts, const char *ids)
     QListEntry *e;
 
     QLIST_FOREACH_ENTRY(list, e) {
-        g_string_append_printf(got, "%s%s", got->len ? " " : "",
-                               qdict_get_str(qobject_to(QDict, qlist_entry_obj(e)), "id"));
+        QDict *p = qobject_to(QDict, qlist_entry_obj(e));
+
+        g_string_append_printf(got, "%s%s", got->len ? " " : "", qdict_get_str(p, "id"));
     }
     g_assert_cmpstr(got->str, ==, ids);
     qobject_unref(list);
@@ -91,7 +92,8 @@ static void expect_ids(QTestState *qts, const char *ids)
 /* Everything that there is, comes back as it was given. */
 #define FULL "{ 'id': 'full', 'priority': 65535," \
     " 'match': { 'vlan': 4094, 'inner-vlan': 0, 'vni': 16777215, 'ip-version': 6," \
-    "   'protocol': 6, 'source': 'fe80::/10', 'source-ports': { 'from': 0, 'to': 65535 }," \
+    "   'protocol': 6, 'source': 'fe80::/10'," \
+    "   'source-ports': { 'from': 0, 'to': 65535 }," \
     "   'destination': 'fd00::1', 'destination-ports': { 'from': 80, 'to': 81 }," \
     "   'opener': 'remote', 'dscp': 63 }," \
     " 'config': { 'mode': 'observe', 'out-of-order': 'pass-through'," \
@@ -173,21 +175,27 @@ static const Bad bad_policies[] = {
     { "{ 'id': 'p', 'priority': -1 }", "policy 'p': priority is -1, but must be from 0" },
     { "{ 'id': 'p', 'priority': 65536 }", "to 65535" },
     { "{ 'id': 'p', 'priority': '1' }", "priority" },
-    { "{ 'id': 'p', 'priority': -9223372036854775808 }", "priority is -9223372036854775808" },
+    { "{ 'id': 'p', 'priority': -9223372036854775808 }",
+      "priority is -9223372036854775808" },
     { "{ 'id': 'p', 'match': [] }", "match" },
     { "{ 'id': 'p', 'match': { 'bogus': 1 } }", "bogus" },
-    { "{ 'id': 'p', 'match': { 'vlan': 4095 } }", "vlan is 4095, but must be from 0 to 4094" },
-    { "{ 'id': 'p', 'match': { 'vlan': -9223372036854775808 } }", "vlan is -92233720368547" },
+    { "{ 'id': 'p', 'match': { 'vlan': 4095 } }",
+      "vlan is 4095, but must be from 0 to 4094" },
+    { "{ 'id': 'p', 'match': { 'vlan': -9223372036854775808 } }",
+      "vlan is -92233720368547" },
     { "{ 'id': 'p', 'match': { 'inner-vlan': -1 } }", "inner-vlan is -1" },
     { "{ 'id': 'p', 'match': { 'vni': 16777216 } }", "to 16777215" },
     { "{ 'id': 'p', 'match': { 'ip-version': 5 } }", "must be 4 or 6" },
     { "{ 'id': 'p', 'match': { 'protocol': 256 } }", "from 0 to 255" },
     { "{ 'id': 'p', 'match': { 'dscp': 64 } }", "from 0 to 63" },
     { "{ 'id': 'p', 'match': { 'opener': 'host' } }", "opener" },
-    { "{ 'id': 'p', 'match': { 'source': 'localhost' } }", "source is 'localhost', but must" },
-    { "{ 'id': 'p', 'match': { 'source': '10.0.0.1/8' } }", "no bits set behind its length" },
+    { "{ 'id': 'p', 'match': { 'source': 'localhost' } }",
+      "source is 'localhost', but must" },
+    { "{ 'id': 'p', 'match': { 'source': '10.0.0.1/8' } }",
+      "no bits set behind its length" },
     { "{ 'id': 'p', 'match': { 'destination': '::/129' } }", "destination is '::/129'" },
-    { "{ 'id': 'p', 'match': { 'source': '::', 'destination': '0.0.0.0' } }", "must be of IPv6" },
+    { "{ 'id': 'p', 'match': { 'source': '::', 'destination': '0.0.0.0' } }",
+      "must be of IPv6" },
     { "{ 'id': 'p', 'match': { 'source': 5 } }", "source" },
     { "{ 'id': 'p', 'match': { 'source-ports': {} } }", "from" },
     { "{ 'id': 'p', 'match': { 'source-ports': { 'from': 65536 } } }",
@@ -201,7 +209,8 @@ static const Bad bad_policies[] = {
       "policy 'p': weight is 10001, but must be from 0 to 10000" },
     { "{ 'id': 'p', 'config': { 'weight': -1 } }", "weight is -1" },
     { "{ 'id': 'p', 'config': { 'weight': 4294967296 } }", "weight is 4294967296" },
-    { "{ 'id': 'p', 'config': { 'flow-buffer-size': 65535 } }", "from 65536 to 536870912" },
+    { "{ 'id': 'p', 'config': { 'flow-buffer-size': 65535 } }",
+      "from 65536 to 536870912" },
     { "{ 'id': 'p', 'config': { 'flow-buffer-size': 18446744073709551615 } }",
       "flow-buffer-size is 9223372036854775807" },
     { "{ 'id': 'p', 'config': { 'max-window': 1073741825 } }", "max-window" },
@@ -219,12 +228,14 @@ static const Bad bad_policies[] = {
     { "{ 'id': 'p', 'config': { 'out-of-order': 'drop' } }", "drop" },
     { "{ 'id': 'p', 'config': { 'congestion-control': 'x' } }",
       "congestion-control is 'x', but must be one of" },
-    { "{ 'id': 'p', 'config': { 'guest-congestion-control': '' } }", "guest-congestion-" },
+    { "{ 'id': 'p', 'config': { 'guest-congestion-control': '' } }",
+      "guest-congestion-" },
     { "{ 'id': 'p', 'scope': { 'bytes': 0 } }", "scope bytes is 0, but must be from 1" },
     { "{ 'id': 'p', 'scope': { 'bytes': -1 } }", "to 4611686018427387904" },
     { "{ 'id': 'p', 'scope': { 'ms': 0 } }", "scope ms is 0, but must be from 1" },
     { "{ 'id': 'p', 'scope': { 'ms': 31536000001 } }", "to 31536000000" },
-    { "{ 'id': 'p', 'scope': { 'ms': 1 }, 'config': { 'mode': 'off' } }", "mode is 'off'" },
+    { "{ 'id': 'p', 'scope': { 'ms': 1 }, 'config': { 'mode': 'off' } }",
+      "mode is 'off'" },
 };
 
 /* Each is refused in each way that there is, and nothing is changed by it. */
@@ -257,7 +268,7 @@ static void test_bad(void)
     bad(qts, DEL, "'filter': 'f0', 'id': 'q'", "no policy with id 'q'");
     bad(qts, REPLACE, "'filter': 'f0', 'policies': [ { 'id': 'q' }, { 'id': 'q' } ]",
         "id 'q' is that of another");
-    bad(qts, ADD, "'filter': 'f9', 'policy': { 'id': 'q' }", "no filter-vtcp with id 'f9'");
+    bad(qts, ADD, "'filter': 'f9', 'policy': { 'id': 'q' }", "no filter-vtcp with id");
     bad(qts, SET, "'filter': 'f9', 'policy': { 'id': 'p' }", "f9");
     bad(qts, DEL, "'filter': 'n0', 'id': 'p'", "n0");
     bad(qts, REPLACE, "'filter': '', 'policies': []", "''");
@@ -265,7 +276,8 @@ static void test_bad(void)
     bad(qts, "query-vnx-vtcp-policies", "'id': 'f9'", "f9");
     expect_ids(qts, "p");
     /* a default that a policy does not fit to */
-    good(qts, SET, "'filter': 'f0', 'policy': { 'id': 'p', 'config': { 'min-rto': 900 } }");
+    good(qts, SET, "'filter': 'f0', 'policy': { 'id': 'p',"
+                   "  'config': { 'min-rto': 900 } }");
     bad(qts, "qom-set", "'path': '/objects/f0', 'property': 'max-rto', 'value': 899",
         "policy 'p': min-rto is 900");
     good(qts, "qom-set", "'path': '/objects/f0', 'property': 'max-rto', 'value': 900");
@@ -275,7 +287,8 @@ static void test_bad(void)
 /* As JSON; also before other properties that they depend on. */
 static void test_property(void)
 {
-    QTestState *qts = qtest_init(HUB "-object '{\"qom-type\":\"filter-vtcp\",\"id\":\"f0\","
+    QTestState *qts = qtest_init(HUB
+        "-object '{\"qom-type\":\"filter-vtcp\",\"id\":\"f0\","
         "\"policies\":[{\"id\":\"a\",\"config\":{\"min-rto\":70000}},"
         "{\"id\":\"b\",\"priority\":2,\"scope\":{\"bytes\":1048576}}],"
         "\"netdev\":\"n0\",\"max-rto\":80000}'");
@@ -325,9 +338,10 @@ static void test_many(void)
 {
     QTestState *qts = qtest_init(HUB FILTER);
     g_autofree char *all = many(MANY);
-    g_autofree char *wrong = g_strdup_printf("%.*s, { 'id': 'p0' } ]", (int)strlen(all) - 2,
-                                             all);
+    g_autofree char *wrong = g_strdup_printf("%.*s, { 'id': 'p0' } ]",
+                                             (int)strlen(all) - 2, all);
     QList *list;
+    QDict *first;
 
     bad(qts, REPLACE, wrong, "id 'p0' is that of another");
     qobject_unref(no_policies(qts));
@@ -336,7 +350,8 @@ static void test_many(void)
     good(qts, ADD, "'filter': 'f0', 'policy': { 'id': 'p9999', 'priority': 65535 }");
     list = policies(qts, "'id': 'f0'");
     g_assert_cmpint(qlist_size(list), ==, MANY);
-    g_assert_cmpstr(qdict_get_str(qobject_to(QDict, qlist_peek(list)), "id"), ==, "p9999");
+    first = qobject_to(QDict, qlist_peek(list));
+    g_assert_cmpstr(qdict_get_str(first, "id"), ==, "p9999");
     qobject_unref(list);
     qtest_quit(qts);
 }
@@ -380,7 +395,8 @@ static void test_live(void)
     connect_guest(w, 1000);
     expect_policy(w, NULL);
     good(w->qts, ADD, "'filter': 'f0', 'policy': { 'id': 'watch', 'priority': 65535,"
-                      "  'match': { 'opener': 'guest', 'source-ports': { 'from': 1000 } },"
+                      "  'match': { 'opener': 'guest',"
+                      "             'source-ports': { 'from': 1000 } },"
                       "  'config': { 'mode': 'observe' } }");
     expect_policy(w, "watch");
     expect_counts(w, 1, 1);
@@ -449,7 +465,8 @@ static void random_value(GRand *r, GString *s, int depth)
     };
     static const char *const names[] = {
         "id", "priority", "match", "config", "scope", "vlan", "vni", "source",
-        "destination", "source-ports", "destination-ports", "from", "to", "opener", "dscp",
+        "destination", "source-ports", "destination-ports", "from", "to", "opener",
+        "dscp",
         "bytes", "ms", "mode", "weight", "min-rto", "max-rto", "congestion-control",
         "ip-version", "ecn", "initial-window", "flow-buffer-size", "bogus",
     };
@@ -493,7 +510,8 @@ static void test_random(void)
                 "'priority': ", "'match': { 'vlan': ", "'match': { 'source': ",
                 "'match': { 'dscp': ", "'match': { 'opener': ", "'config': { 'mode': ",
                 "'config': { 'min-rto': ", "'config': { 'weight': ", "'scope': { 'ms': ",
-                "'config': { 'ecn': ", "'scope': { 'bytes': ", "'match': { 'destination': ",
+                "'config': { 'ecn': ", "'scope': { 'bytes': ",
+                "'match': { 'destination': ",
                 "'match': { 'source-ports': { 'from': ", "'config': { 'max-window': ",
             };
             const char *m = members[g_rand_int_range(r, 0, ARRAY_SIZE(members))];
