@@ -379,7 +379,7 @@ static void half_probe_tail(VnxHalf *h)
     }
     window = seq_ahead(h->r_edge, seq);
     if ((len && !window) || !half_send_segment(h, seq, MIN(MIN(len, h->smss), window))) {
-        half_rearm(h);
+        half_arm(h);            /* R took its window back, or is busy: to the timeout with it */
         return;
     }
     h->tail_probe = (VnxTailProbe) { .out = true, .again = again, .end = h->nxt };
