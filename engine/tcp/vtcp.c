@@ -315,6 +315,7 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct io
     if (!c) {
         return vtcp_push_new(v, dir, queue, &p);
     }
+    conn_prefetch(c);
     if (!vnx_packet_csum_ok(&p) || !vnx_packet_ip_csum_ok(&p)) {
         v->stats.bad_checksum++;
         return VNX_VERDICT_PASS;
