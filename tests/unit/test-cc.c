@@ -166,7 +166,9 @@ static void random_calls(const VnxCcOps *ops, guint32 seed)
             int64_t idle = g_rand_int_range(rand, 0, 2 * RTT_NS);
 
             ops->on_idle(&cc, idle, idle + g_rand_int_range(rand, 0, 400) * 1000 * MS, now);
-            g_assert_cmpuint(cc.cwnd, <=, before);
+            if (!ops->own_recovery) {       /* BBR may have ended PROBE_RTT with it */
+                g_assert_cmpuint(cc.cwnd, <=, before);
+            }
         }
         g_assert_cmpuint(cc.cwnd, >=, MSS);
         g_assert_true(cc.cwnd == VNX_CC_UNLIMITED || cc.cwnd <= 1u << 30);
