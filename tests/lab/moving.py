@@ -96,6 +96,21 @@ class OneNicBed:
         wait_until(lambda: self.stats()["drained"],
                    lambda: f"the filter to drain: {self.stats()}")
 
+    def let_owe(self, going):
+        """Stop the readers, until the filter owes data to both ends of each connection.
+
+        Whoever is owed nothing when a netdev goes is not told either.
+        """
+        def owed():
+            ports = {job.port for job in going.jobs}
+            return [flow[way]["undelivered"] > 0 for flow in self.flows()
+                    if flow["remote-port"] in ports or flow["guest-port"] in ports
+                    for way in ("to-guest", "to-net")]
+
+        for job in going.jobs:
+            job.pause()
+        wait_until(lambda: owed() and all(owed()), lambda: f"data to be owed: {owed()}")
+
     # ---- jobs ----
 
     def transfer(self, direction, seed, size=0, connect="guest", family=4, **words):

@@ -110,7 +110,10 @@ def test_t9_nic_is_unplugged(bed, seed):
 def test_t9_netdev_is_deleted(bed, seed):
     """Both ends are reset; the filter goes with the netdev."""
     going = running(bed, seed)
+    bed.let_owe(going)
     bed.guest.qmp.execute("netdev_del", id="n0")
+    for job in going.jobs:
+        job.resume()
     wait_reset(going[bed.host])
     wait_reset(going[bed.guest.peer])
     assert_event(bed)

@@ -116,6 +116,9 @@ def test_t9_nic_and_netdev_go(bed, seed):
     bed.plug_nic()
     jobs = bed.transfer("both", seed, count=8)
     wait_on(jobs)
+    bed.let_owe(jobs)
     bed.guest.qmp.execute("netdev_del", id="n0")
+    for job in jobs.jobs:
+        job.resume()
     for job in jobs.jobs:
         wait_until(lambda: job.status()["failed"] == 8, lambda: f"resets: {job.status()}")
