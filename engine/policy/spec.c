@@ -126,10 +126,16 @@ static bool ports_compile(const VnxPolicySpec *s, int e, VnxPattern *pat, GError
     uint32_t size;
     char member[40];
 
-    if (from == VNX_POLICY_ANY) {
+    if (from == VNX_POLICY_ANY && to == VNX_POLICY_ANY) {
         pat->port[e][0] = 0;
         pat->port[e][1] = UINT16_MAX;
         return true;
+    }
+    if (from == VNX_POLICY_ANY || to == VNX_POLICY_ANY) {
+        g_set_error(err, VNX_VTCP_ERROR, VNX_VTCP_ERROR_RANGE,
+                    "%s-ports has no %s, but must have both, from 0 to %u", end_name[e],
+                    from == VNX_POLICY_ANY ? "from" : "to", UINT16_MAX);
+        return false;
     }
     g_snprintf(member, sizeof(member), "%s-ports from", end_name[e]);
     if (!range_check(member, from, 0, UINT16_MAX, err)) {

@@ -534,9 +534,9 @@ static void test_snapshot(void)
 }
 
 /*
- * U5: the filter's part of a snapshot, its length and its content, in hundreds of ways not
- * what was saved.  It is refused, or what came of it can be lived with; then the right one
- * is loaded.  (What QEMU saves lies in the image as it is.)
+ * U5: the filter's part of a snapshot, its length and its content, in hundreds of ways
+ * not what was saved.  It is refused, or what came of it can be lived with; then the
+ * right one is loaded.  (What QEMU saves lies in the image as it is.)
  */
 static void test_malformed_state(void)
 {

@@ -413,6 +413,8 @@ static void test_bad(void)
     BAD("source-ports from is 65536", bad.port[0][0] = 65536, bad.port[0][1] = 65536);
     BAD("destination-ports to is 79, but must be from 80 to 65535",
         bad.port[1][0] = 80, bad.port[1][1] = 79);
+    BAD("source-ports has no to, but must have both, from 0 to 65535", bad.port[0][0] = 4);
+    BAD("destination-ports has no from", bad.port[1][1] = 4);
     BAD("bytes is 0, but must be from 1 to 4611686018427387904", bad.scope_bytes = 0);
     BAD("ms is 0, but must be from 1 to 31536000000", bad.scope_ms = 0);
     BAD("ms is 31536000001", bad.scope_ms = VNX_SCOPE_MS_MAX + 1);
