@@ -2,7 +2,7 @@
 /*
  * chatter: frames at a fixed rate, as other hosts of a network make them, for the benchmark
  *
- *   chatter noise INTERFACE SOURCE TARGET RATE       ARP requests for TARGET (every tenth)
+ *   chatter noise INTERFACE SOURCE TARGET RATE       ARP requests for TARGET (every fourth)
  *                                                    and small UDP datagrams to it
  *   chatter syn INTERFACE SOURCE TARGET PORT MAC RATE COUNT
  *                                                    TCP SYNs to TARGET:PORT at MAC from
@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUND_NS = 1000000, ARP_EVERY = 10, DISCARD_PORT = 9, PORTS_EACH = 32768 };
+enum { ROUND_NS = 1000000, ARP_EVERY = 4, DISCARD_PORT = 9, PORTS_EACH = 32768 };
 
 typedef struct SynFrame {
     struct ether_header eth;
