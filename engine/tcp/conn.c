@@ -507,3 +507,33 @@ void conn_linger(VnxConn *c)
     conn_drop_state(c);
     vnx_flow_table_touch(c->v->flows, &c->node, conn_age(c), c->v->now);
 }
+
+/* Between one SYN and its repetition is a second (RFC 6298 2.1), if it is no double of the network. */
+#define REOPENING_NS (VNX_RTO_INITIAL_NS / 2)
+
+/*
+ * S has reset the connection, R is still being given what S was told is delivered, and now S opens a
+ * new connection with the same ports.  While R takes what is its own the SYN has to wait.  If it took
+ * nothing between one SYN and the next, the old connection is over for R, too: what is left, S
+ * itself has given up.
+ */
+bool conn_makes_way(VnxConn *c, VnxDir dir)
+{
+    VnxHalf *h = &c->half[dir];
+    VnxVtcp *v = c->v;
+
+    if (c->rst_due[0] || c->rst_due[1] || !half_holds(h)) {
+        return false;
+    }
+    if (!c->reopening || c->reopening_una != h->una) {
+        c->reopening = true;
+        c->reopening_una = h->una;
+        c->reopening_ns = v->now;
+    }
+    if (v->now - c->reopening_ns < REOPENING_NS || !conn_send_rst(c, dir)) {
+        return false;
+    }
+    v->stats.flows_reset++;
+    conn_event(c, &(VnxVtcpEvent) { .type = VNX_EVENT_RESET, .dir = dir });
+    return true;
+}

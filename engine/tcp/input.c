@@ -131,8 +131,9 @@ static void input_ack(VnxHalf *r, const VnxPacket *p, bool pure)
         }
     }
     if (!moved && half_fast(r) && pure) {
-        if (r->persisting) {
+        if (r->persisting && c->state != VNX_FLOW_RESET) {
             r->progress_ns = c->v->now;         /* R answers, it is only full */
+            r->answered = true;
         }
         duplicate = half_holds(r) && seq_gt(r->max, r->una) && !r->persisting &&
                     (r->r_edge == old_edge || p->n_sack) && !c->new_syn && !r->probe_passed;

@@ -227,6 +227,14 @@ void half_sender_stop(VnxHalf *h)
     h->tail_probe.out = h->undo.valid = false;
 }
 
+/* How long to wait for R.  Several probes fit in the retry limit: one may be lost. */
+static int64_t half_patience(const VnxHalf *h)
+{
+    int64_t limit = half_conn((VnxHalf *)h)->v->cfg.retry_limit_ms * VNX_MS_NS;
+
+    return h->persisting ? MIN(half_rto(h), limit / 4) : half_rto(h);
+}
+
 /* Let rto_at_ns be as it has to.  False: there is nothing to wait for. */
 static bool half_wait(VnxHalf *h)
 {
@@ -243,9 +251,10 @@ static bool half_wait(VnxHalf *h)
 
         if (!outstanding && !h->persisting) {
             h->progress_ns = now;
+            h->answered = true;
         }
         h->persisting = !outstanding;
-        h->rto_at_ns = now + half_rto(h);
+        h->rto_at_ns = now + half_patience(h);
     }
     return true;
 }
@@ -361,6 +370,10 @@ static void half_persist(VnxHalf *h)
     } else {
         half_send_probe(h);
     }
+    if (h->answered) {
+        h->answered = false;
+        h->progress_ns = half_conn(h)->v->now;  /* R's silence may begin now, not before */
+    }
     half_rearm(h);
 }
 
@@ -410,8 +423,9 @@ void half_timeout(VnxHalf *h)
 {
     VnxConn *c = half_conn(h);
     VnxVtcp *v = c->v;
+    bool asked = !h->persisting || !h->answered;
 
-    if (v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
+    if (asked && v->now - h->progress_ns >= v->cfg.retry_limit_ms * VNX_MS_NS) {
         conn_reset(c);
     } else if (h->pace_wake_ns <= v->now) {
         half_output(h);

@@ -200,7 +200,8 @@ struct VnxHalf {
     bool cwr_due;               /* the next new segment tells R that cwnd was lowered */
     uint32_t cwr_seq;           /* R's ECE up to here has been answered */
     bool marked;                /* the ACK in hand has ECE, and vTCP is its sender */
-    bool persisting;            /* rto_at_ns is the persist timer's */
+    bool persisting;            /* rto_at_ns is the persist timer's ... */
+    bool answered;              /* ... and R has answered since the last probe */
     bool restarting;            /* an idle time is over, and nothing acknowledged since */
     unsigned backoff;
     VnxTimer timer;             /* the first of the three: */
@@ -247,6 +248,9 @@ struct VnxConn {
     bool rst_due[2];            /* an RST is to go in this direction; state RESET */
     bool own_profile;           /* its profile is by no policy */
     bool given_up;              /* vTCP reset both ends; what they still say gets an RST */
+    bool reopening;             /* S, which reset it, sends SYNs, the first one at ... */
+    uint32_t reopening_una;     /* ... this una */
+    int64_t reopening_ns;
     bool ecn;                   /* negotiated */
     bool ecn_varied;            /* a repeated SYN or SYN-ACK had other ECN bits */
     int64_t created_ns;
@@ -415,6 +419,8 @@ void conn_check_closed(VnxConn *c);
 /* Give up: RST to both sides as soon as they take it; then it lingers. */
 void conn_reset(VnxConn *c);
 void conn_linger(VnxConn *c);
+/* A SYN of direction @dir comes on a connection in state RESET.  True: it is over, by an RST for R. */
+bool conn_makes_way(VnxConn *c, VnxDir dir);
 /* Queue the connection for service of direction @dir in vnx_vtcp_run(). */
 void conn_queue(VnxConn *c, VnxDir dir);
 /* Send by @queue from now on. */

@@ -325,7 +325,8 @@ VnxVerdict vnx_vtcp_push(VnxVtcp *v, VnxDir dir, unsigned queue, const struct io
     }
     vnx_flow_table_touch(v->flows, &c->node, c->node.age_class, v->now);
     if ((p.flags & (VNX_TCP_SYN | VNX_TCP_ACK | VNX_TCP_RST)) == VNX_TCP_SYN &&
-        (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c))) {
+        (c->state == VNX_FLOW_CLOSED || c->state == VNX_FLOW_UNTRACKED || conn_gone(c) ||
+         (c->state == VNX_FLOW_RESET && conn_makes_way(c, dir)))) {
         conn_free(c);           /* over, or never ours: the SYN begins anew */
         return vtcp_push_new(v, dir, queue, &p);
     }
